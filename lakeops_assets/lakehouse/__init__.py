@@ -1,0 +1,52 @@
+"""Tables by three-part name: read, write, merge, change feed, maintenance, time travel.
+
+Owns every Delta table and the engines that touch them; no other room opens a table itself.
+"""
+
+from lakeops_assets.lakehouse.engines.protocol import (
+    Capabilities,
+    Capability,
+    ChangesOf,
+    Commit,
+    CommitInfo,
+    Engine,
+    Maintenance,
+    Query,
+    Source,
+    TableAt,
+    Transaction,
+)
+from lakeops_assets.lakehouse.errors import (
+    ConcurrentWriteError,
+    LakehouseError,
+    QueryError,
+    SchemaError,
+    TableNotFoundError,
+    UnsupportedError,
+)
+from lakeops_assets.lakehouse.lakehouse import Lakehouse, open_lakehouse
+from lakeops_assets.lakehouse.names import TableName, TableNameError
+
+__all__ = [
+    "Capabilities",
+    "Capability",
+    "ChangesOf",
+    "Commit",
+    "CommitInfo",
+    "ConcurrentWriteError",
+    "Engine",
+    "Lakehouse",
+    "LakehouseError",
+    "Maintenance",
+    "Query",
+    "QueryError",
+    "SchemaError",
+    "Source",
+    "TableAt",
+    "TableName",
+    "TableNameError",
+    "TableNotFoundError",
+    "Transaction",
+    "UnsupportedError",
+    "open_lakehouse",
+]

@@ -1,0 +1,132 @@
+"""The one place that reads the environment.
+
+Every other module receives a `Settings` value, so a test can build one by hand and nothing
+depends on variables that were set somewhere else.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT_MARKERS = ("workspace.yaml", "dg.toml")
+
+# Nothing phones home: each of these switches the telemetry of one dependency off.
+NO_TELEMETRY = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DAGSTER_DISABLE_TELEMETRY": "yes",
+    "DO_NOT_TRACK": "1",
+    # Prices of language models would be looked up on GitHub at the first call.
+    "MLFLOW_MODEL_CATALOG_URI": "",
+}
+
+
+class SettingsError(ValueError):
+    """A variable of the environment has a value that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where state lives and under which names; built by `load`.
+
+    Attributes:
+        project: Folder that holds `workspace.yaml`, or the working directory without one.
+        home: State root (`LAKEOPS_HOME`, default `.lakeops` in the project).
+        environment: Catalog of every table and model (`LAKEOPS_ENV`, default `dev`).
+        engine: Name of the lakehouse engine (`LAKEOPS_ENGINE`, default `duckdb`).
+        tracking_uri: MLflow store (`MLFLOW_TRACKING_URI`, default SQLite under `home`).
+        dagster_home: Folder of the Dagster instance (`DAGSTER_HOME`).
+        actor: Who acts (`LAKEOPS_ACTOR`, default the login name). Free text, not proven identity.
+        mlflow_url: Where the MLflow UI answers (`LAKEOPS_MLFLOW_URL`); only used for links.
+        dagster_url: Where the Dagster UI answers (`LAKEOPS_DAGSTER_URL`); only used for links.
+    """
+
+    project: Path
+    home: Path
+    environment: str
+    engine: str
+    tracking_uri: str
+    dagster_home: Path
+    actor: str
+    mlflow_url: str
+    dagster_url: str
+
+    @property
+    def lakehouse_root(self) -> Path:
+        """Folder of all Delta tables: `<home>/lakehouse/<catalog>/<schema>/<table>`."""
+        return self.home / "lakehouse"
+
+    @property
+    def landing_root(self) -> Path:
+        """Folder that producers drop files into: `<home>/landing/<product>/<table>`."""
+        return self.home / "landing"
+
+    @property
+    def mlflow_root(self) -> Path:
+        """Folder of the local MLflow store and its artifacts."""
+        return self.home / "mlflow"
+
+    def landing(self, product: str, table: str) -> Path:
+        """Return the landing folder of one table."""
+        return self.landing_root / product / table
+
+
+def find_project(start: Path) -> Path:
+    """Return the nearest folder at or above `start` with a project file, else `start`."""
+    for folder in (start, *start.parents):
+        if any((folder / marker).is_file() for marker in PROJECT_MARKERS):
+            return folder
+    return start
+
+
+def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        env: Variables to read instead of those of this process.
+        cwd: Directory to search the project from instead of the working directory.
+
+    Raises:
+        SettingsError: `LAKEOPS_ENV` is not usable as the name of a catalog.
+    """
+    env = os.environ if env is None else env
+    project = find_project((cwd or Path.cwd()).resolve())
+    home = _absolute(env.get("LAKEOPS_HOME") or ".lakeops", project)
+    environment = env.get("LAKEOPS_ENV") or "dev"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", environment):
+        raise SettingsError(
+            f"LAKEOPS_ENV is {environment!r}: it names the catalog of every table, so it must be "
+            "lower-case letters, digits and underscores, such as dev, staging or prod"
+        )
+    return Settings(
+        project=project,
+        home=home,
+        environment=environment,
+        engine=env.get("LAKEOPS_ENGINE") or "duckdb",
+        tracking_uri=env.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+        dagster_home=_absolute(env.get("DAGSTER_HOME") or ".dagster_home", project),
+        actor=env.get("LAKEOPS_ACTOR") or _login_name(),
+        mlflow_url=env.get("LAKEOPS_MLFLOW_URL") or "http://127.0.0.1:5000",
+        dagster_url=env.get("LAKEOPS_DAGSTER_URL") or "http://127.0.0.1:3000",
+    )
+
+
+def switch_off_telemetry() -> None:
+    """Set the variables that keep dependencies from phoning home, where they are not set."""
+    for name, value in NO_TELEMETRY.items():
+        os.environ.setdefault(name, value)
+
+
+def _absolute(path: str, base: Path) -> Path:
+    return (base / Path(path).expanduser()).resolve()
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container user without an entry in the password file
+        return "unknown"

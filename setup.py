@@ -1,0 +1,14 @@
+"""Ships the YAML, SQL and templates beside the code and publishes the component types.
+
+Everything else about the package is declared in pyproject.toml.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+    packages=find_packages(include=["lakeops_assets", "lakeops_assets.*"]),
+    package_data={
+        "lakeops_assets": ["py.typed", "defs/**/*.yaml", "defs/**/*.sql", "components/templates/**/*"],
+    },
+    entry_points={"dagster_dg_cli.registry_modules": ["lakeops_assets = lakeops_assets.components"]},
+)
