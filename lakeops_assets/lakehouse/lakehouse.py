@@ -134,9 +134,7 @@ class Lakehouse:
             )
         )
 
-    def changes(
-        self, table: TableName | str, first: int, last: int | None = None
-    ) -> ChangesOf:
+    def changes(self, table: TableName | str, first: int, last: int | None = None) -> ChangesOf:
         """Return the change feed of a table between two versions, as the input of a query."""
         return ChangesOf(self._existing(table), first, last)
 
@@ -261,6 +259,4 @@ class Lakehouse:
 
 def open_lakehouse(settings: Settings) -> Lakehouse:
     """Return the lakehouse that the settings describe."""
-    return Lakehouse(
-        settings.lakehouse_root, settings.environment, create_engine(settings.engine)
-    )
+    return Lakehouse(settings.lakehouse_root, settings.environment, create_engine(settings.engine))

@@ -30,7 +30,9 @@ class TableName:
                 )
 
     @classmethod
-    def parse(cls, text: str, *, catalog: str | None = None, schema: str | None = None) -> TableName:
+    def parse(
+        cls, text: str, *, catalog: str | None = None, schema: str | None = None
+    ) -> TableName:
         """Parse one, two or three parts; the missing ones come from `catalog` and `schema`.
 
         Raises:

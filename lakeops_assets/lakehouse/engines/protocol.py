@@ -291,8 +291,6 @@ class Engine(Protocol):
         """Rewrite small files into large ones, sorted by `zorder` when given."""
         ...
 
-    def vacuum(
-        self, location: str, *, retention_hours: int, dry_run: bool = True
-    ) -> Maintenance:
+    def vacuum(self, location: str, *, retention_hours: int, dry_run: bool = True) -> Maintenance:
         """Delete files that no version younger than the retention needs."""
         ...
