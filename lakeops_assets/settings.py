@@ -38,6 +38,8 @@ class Settings:
         home: State root (`LAKEOPS_HOME`, default `.lakeops` in the project).
         environment: Catalog of every table and model (`LAKEOPS_ENV`, default `dev`).
         engine: Name of the lakehouse engine (`LAKEOPS_ENGINE`, default `duckdb`).
+        products: Further folder of products (`LAKEOPS_DEFS`, default `defs` in the project), next
+            to those that come with the package; need not exist.
         tracking_uri: MLflow store (`MLFLOW_TRACKING_URI`, default SQLite under `home`).
         dagster_home: Folder of the Dagster instance (`DAGSTER_HOME`).
         actor: Who acts (`LAKEOPS_ACTOR`, default the login name). Free text, not proven identity.
@@ -49,6 +51,7 @@ class Settings:
     home: Path
     environment: str
     engine: str
+    products: Path
     tracking_uri: str
     dagster_home: Path
     actor: str
@@ -107,6 +110,7 @@ def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Setti
         home=home,
         environment=environment,
         engine=env.get("LAKEOPS_ENGINE") or "duckdb",
+        products=_absolute(env.get("LAKEOPS_DEFS") or "defs", project),
         tracking_uri=env.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
         dagster_home=_absolute(env.get("DAGSTER_HOME") or ".dagster_home", project),
         actor=env.get("LAKEOPS_ACTOR") or _login_name(),

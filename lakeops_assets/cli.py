@@ -1,0 +1,183 @@
+"""`lakeops`: each command calls one function elsewhere and prints what it returns.
+
+What a command needs is imported when it runs, so that `lakeops --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="lakeops",
+    help="From landing files to a monitored champion: one asset graph, also in the Dagster UI.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Products = Annotated[list[str] | None, typer.Argument(help="Products; all when none is named.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command()
+def run(products: Products = None, as_json: AsJson = False) -> None:
+    """Bring products up to date; land the sample data where nothing was landed yet.
+
+    Exit code 1 when an asset or a blocking check fails.
+    """
+    from lakeops_assets.commands import show
+    from lakeops_assets.commands.run import run as run_products
+
+    with show.progress(enabled=not as_json) as report:
+        summary = run_products(products or [], _settings(), report)
+    if as_json:
+        _print_json(summary)
+    else:
+        show.run_summary(summary, _settings())
+    raise typer.Exit(0 if summary.succeeded else 1)
+
+
+@app.command()
+def land(
+    product: Annotated[str, typer.Argument(help="Product with sample data, such as churn.")],
+    batches: Annotated[
+        int | None, typer.Option(min=1, help="How many daily batches; all that remain if not said.")
+    ] = 1,
+    everything: Annotated[bool, typer.Option("--all", help="Land all that remain.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Land the next daily batches of a product's sample data."""
+    from lakeops_assets import samples
+    from lakeops_assets.commands import show
+
+    landed = samples.land(
+        samples.sample(product), _settings().landing_root, batches=None if everything else batches
+    )
+    if as_json:
+        _print_json(landed)
+    else:
+        show.landed(landed, product)
+
+
+@app.command()
+def status(products: Products = None, as_json: AsJson = False) -> None:
+    """Show tables with version, rows and age, and model versions with metrics and gates."""
+    from lakeops_assets.commands import show
+    from lakeops_assets.commands.status import status as read_status
+
+    found = read_status(products or [], _settings(), datetime.now(UTC))
+    if as_json:
+        _print_json(found)
+    else:
+        show.status(found)
+
+
+@app.command()
+def sql(
+    statement: Annotated[
+        str, typer.Argument(help="SELECT in Spark's dialect over <catalog>.<schema>.<table>.")
+    ],
+    version: Annotated[
+        int | None, typer.Option(help="Delta version of every table that says none itself.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows to print.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Run a SELECT; tables may be read as they were: VERSION AS OF 3, TIMESTAMP AS OF '...'."""
+    from lakeops_assets.commands import show
+    from lakeops_assets.lakehouse import open_lakehouse
+
+    rows = open_lakehouse(_settings()).query(statement, version=version)
+    if as_json:
+        _print_json(rows.read_all().to_pylist())
+    else:
+        show.rows(rows, limit)
+
+
+@app.command()
+def new(product: Annotated[str, typer.Argument(help="Name: it becomes the schema.")]) -> None:
+    """Write a complete, commented product: one folder of YAML and SQL."""
+    from lakeops_assets.commands import show
+    from lakeops_assets.components.scaffold import new_product
+
+    config = _settings()
+    packaged = Path(__file__).parent / "defs"
+    editable = packaged.is_relative_to(config.project) and "site-packages" not in packaged.parts
+    folder = packaged if editable and not config.products.is_dir() else config.products
+    show.product(new_product(folder, product), product, config)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is missing and how to fix it. Exit code 1 when something will fail."""
+    from lakeops_assets.commands import show
+    from lakeops_assets.commands.doctor import examine
+
+    findings = examine(_settings())
+    if as_json:
+        _print_json(findings)
+    else:
+        show.findings(findings)
+    raise typer.Exit(1 if any(f.level == "problem" for f in findings) else 0)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Start the Dagster UI and the MLflow UI on this machine; Ctrl-C stops both."""
+    from lakeops_assets.commands.ui import serve
+
+    raise typer.Exit(serve(_settings(), port, mlflow_port))
+
+
+def main() -> None:
+    """Run the command line; an error that a user can mend is one sentence and exit code 2."""
+    from lakeops_assets import settings
+
+    settings.switch_off_telemetry()
+    try:
+        app()
+    except Exception as error:
+        if not type(error).__module__.startswith("lakeops_assets"):
+            raise
+        print(f"lakeops: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+
+
+def _settings() -> Any:
+    from lakeops_assets import settings
+
+    return settings.load()
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can say it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""`lakeops doctor`: what is missing, and how to fix it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lakeops_assets.lakehouse import LakehouseError, open_lakehouse
+from lakeops_assets.lakehouse.engines import create_engine
+from lakeops_assets.settings import NO_TELEMETRY, Settings
+
+PACKAGES = ("dagster", "deltalake", "duckdb", "lightgbm", "mlflow", "pyarrow", "sklearn", "sqlglot")
+ENOUGH_DISK = 1 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        level: `ok`, `warning` (works, with a limit) or `problem` (something will fail).
+        subject: What was looked at.
+        found: What was found.
+        fix: What to do; empty when nothing.
+    """
+
+    level: Literal["ok", "warning", "problem"]
+    subject: str
+    found: str
+    fix: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything; never raises for something that is wrong with the installation."""
+    looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+        _python,
+        _packages,
+        _folders,
+        _dagster,
+        _engine,
+        _tables,
+        _mlflow,
+        _definitions,
+        _browser,
+    )
+    return [finding for look in looks for finding in look(settings)]
+
+
+def _python(settings: Settings) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info >= (3, 11):
+        yield Finding("ok", "python", version)
+    else:
+        yield Finding("problem", "python", version, "install Python 3.11 or newer")
+
+
+def _packages(settings: Settings) -> Iterator[Finding]:
+    for name in PACKAGES:
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            fix = "run `make install`"
+            if "libgomp" in str(error) or "libomp" in str(error):
+                fix = "install the OpenMP runtime: `apt install libgomp1` or `brew install libomp`"
+            yield Finding("problem", f"package {name}", str(error), fix)
+        except OSError as error:  # a shared library that LightGBM loads is missing
+            fix = "install the OpenMP runtime: `apt install libgomp1` or `brew install libomp`"
+            yield Finding("problem", f"package {name}", str(error), fix)
+        else:
+            yield Finding("ok", f"package {name}", str(getattr(module, "__version__", "installed")))
+
+
+def _folders(settings: Settings) -> Iterator[Finding]:
+    for subject, folder in (("LAKEOPS_HOME", settings.home), ("DAGSTER_HOME", settings.dagster_home)):
+        there = next(p for p in (folder, *folder.parents) if p.exists())
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            yield Finding(
+                "problem", subject, f"{folder}: {error}", f"make it writable or set {subject}"
+            )
+            continue
+        free = shutil.disk_usage(there).free
+        if free < ENOUGH_DISK:
+            yield Finding("warning", subject, f"{folder}: {free >> 20} MiB free", "free some disk")
+        else:
+            yield Finding("ok", subject, f"{folder}: {free >> 30} GiB free")
+
+
+def _dagster(settings: Settings) -> Iterator[Finding]:
+    config = settings.dagster_home / "dagster.yaml"
+    if config.is_file():
+        yield Finding("ok", "dagster.yaml", str(config))
+    else:
+        yield Finding(
+            "warning",
+            "dagster.yaml",
+            f"{settings.dagster_home} has none, so Dagster's defaults hold",
+            "copy .dagster_home/dagster.yaml of the project there",
+        )
+    if os.environ.get("DAGSTER_HOME") is None:
+        yield Finding(
+            "ok", "DAGSTER_HOME", "not set; `lakeops` and the .env file use the project's folder"
+        )
+    sending = [n for n in NO_TELEMETRY if n in os.environ and os.environ[n] != NO_TELEMETRY[n]]
+    if sending:
+        yield Finding(
+            "warning", "telemetry", f"{', '.join(sending)} allow it", "unset the variables"
+        )
+    else:
+        yield Finding("ok", "telemetry", "off")
+
+
+def _engine(settings: Settings) -> Iterator[Finding]:
+    try:
+        engine = create_engine(settings.engine)
+    except LakehouseError as error:
+        yield Finding("problem", "engine", str(error), "set LAKEOPS_ENGINE")
+        return
+    yield Finding("ok", "engine", engine.name)
+
+
+def _tables(settings: Settings) -> Iterator[Finding]:
+    lakehouse = open_lakehouse(settings)
+    tables = lakehouse.tables()
+    broken = 0
+    for table in tables:
+        try:
+            lakehouse.row_count(table)
+            for _ in lakehouse.read(table, where="1 = 0"):
+                pass
+        except LakehouseError as error:
+            broken += 1
+            fix = "restore the missing files, or delete the folder and run `lakeops run`"
+            yield Finding("problem", f"table {table}", str(error), fix)
+    if not tables:
+        yield Finding("warning", "tables", "none yet", "run `lakeops run`")
+    elif not broken:
+        yield Finding("ok", "tables", f"{len(tables)} readable")
+
+
+def _mlflow(settings: Settings) -> Iterator[Finding]:
+    if not settings.tracking_uri.startswith("sqlite:///"):
+        yield Finding("ok", "MLflow store", settings.tracking_uri)
+        return
+    path = Path(settings.tracking_uri.removeprefix("sqlite:///"))
+    if not path.is_file():
+        yield Finding("warning", "MLflow store", f"{path} is not there yet", "run `lakeops run`")
+        return
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            (versions,) = connection.execute("SELECT count(*) FROM model_versions").fetchone()
+    except sqlite3.Error as error:
+        fix = f"move {path} away, or run `mlflow db upgrade {settings.tracking_uri}`"
+        yield Finding("problem", "MLflow store", f"{path}: {error}", fix)
+        return
+    yield Finding("ok", "MLflow store", f"{path}: {versions} model versions")
+
+
+def _definitions(settings: Settings) -> Iterator[Finding]:
+    from dagster import DagsterError
+
+    from lakeops_assets.definitions import defs
+
+    try:
+        graph = defs().resolve_asset_graph()
+    except (DagsterError, ValueError) as error:
+        fix = "correct the file that the message names"
+        yield Finding("problem", "definitions", _last_lines(error), fix)
+        return
+    keys = graph.materializable_asset_keys
+    products = sorted({graph.get(key).group_name or "" for key in keys})
+    yield Finding("ok", "definitions", f"{len(keys)} assets of {', '.join(products)}")
+
+
+def _browser(settings: Settings) -> Iterator[Finding]:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found:
+        yield Finding("ok", "browser", f"{found} (only the tests need it)")
+    else:
+        fix = "`make browser` installs Debian's chromium; elsewhere install Chrome or Chromium"
+        yield Finding("warning", "browser", "none found; only the tests need one", fix)
+
+
+def _last_lines(error: BaseException) -> str:
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return f"{type(cause).__name__}: {str(cause).strip()[:800]}"

@@ -1,0 +1,321 @@
+"""`lakeops run`: bring products up to date in this process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import dagster as dg
+from dagster._core.utils import make_new_run_id
+
+from lakeops_assets import samples
+from lakeops_assets.components.names import LAYER, ROW_COUNT
+from lakeops_assets.components.resources import LakeopsResource
+from lakeops_assets.components.staleness import stale_assets, with_downstream
+from lakeops_assets.definitions import defs as build_definitions
+from lakeops_assets.settings import Settings
+
+PID_TAG, HOST_TAG = "lakeops/pid", "lakeops/host"
+
+
+class UnknownProductError(ValueError):
+    """A product was named that does not exist."""
+
+
+@dataclass(frozen=True)
+class AssetOutcome:
+    """What happened to one asset.
+
+    Attributes:
+        asset: `<product>/<table>`.
+        status: `ok`, `failed`, `skipped` (something before it failed) or `up to date`.
+        rows: Rows of its table; None when it is no table.
+        version: Data version, such as `delta:3` or `v2`.
+        seconds: How long it took.
+        passed: Names of checks that passed.
+        failed: Names of checks that failed.
+        reason: Why it ran, or the error.
+    """
+
+    asset: str
+    status: str
+    rows: int | None = None
+    version: str = ""
+    seconds: float = 0.0
+    passed: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What `lakeops run` did.
+
+    Attributes:
+        outcomes: One per asset of the products, upstream first.
+        run_ids: Dagster runs, one per pass.
+        landed: Sample files that were landed first.
+        seconds: Wall time of the whole.
+        succeeded: False when an asset or a blocking check failed.
+        blocked: Blocking checks that failed.
+    """
+
+    outcomes: tuple[AssetOutcome, ...]
+    run_ids: tuple[str, ...]
+    landed: int
+    seconds: float
+    succeeded: bool
+    blocked: tuple[str, ...]
+
+
+Report = Callable[[str, str], None]
+
+
+def run(
+    products: Sequence[str], settings: Settings, report: Report = lambda what, detail: None
+) -> RunSummary:
+    """Land the sample where nothing was landed yet, and materialize what is not up to date.
+
+    Args:
+        products: Products to run; all when empty.
+        settings: Where state lives.
+        report: Called with what is being worked on and a detail.
+
+    Raises:
+        UnknownProductError: A product does not exist.
+    """
+    started = time.monotonic()
+    report("loading", "asset graph")
+    definitions = build_definitions()
+    graph = definitions.resolve_asset_graph()
+    chosen = _choose(products, graph)
+    landed = _land_samples(chosen, settings)
+    keys = [
+        k
+        for k in graph.toposorted_asset_keys
+        if graph.get(k).is_materializable and graph.get(k).group_name in chosen
+    ]
+    lakeops = LakeopsResource.from_settings(settings)
+    outcomes: dict[dg.AssetKey, AssetOutcome] = {}
+    run_ids: list[str] = []
+    blocked: list[str] = []
+    with _instance(settings) as instance:
+        _close_killed_runs(instance)
+        # A refused challenger must not keep the champion from scoring: what stood behind the gate
+        # gets a second pass, in which the champion is asked for again.
+        for _ in range(2):
+            reasons = _reasons(definitions, graph, instance, lakeops, keys)
+            selected = [k for k in keys if k in reasons and _may_run(outcomes.get(k))]
+            if not selected:
+                break
+            result = _execute(definitions, instance, selected, report)
+            run_ids.append(result.run_id)
+            outcomes.update(_outcomes(result, graph, selected, reasons))
+            failed_gates = _failed_blocking_checks(result, definitions)
+            blocked.extend(failed_gates)
+            if not failed_gates:
+                break
+        for key in keys:
+            if key not in outcomes:
+                outcomes[key] = _up_to_date(instance, key)
+    in_order = tuple(outcomes[k] for k in keys)
+    return RunSummary(
+        outcomes=in_order,
+        run_ids=tuple(run_ids),
+        landed=landed,
+        seconds=time.monotonic() - started,
+        succeeded=not blocked and all(o.status in ("ok", "up to date") for o in in_order),
+        blocked=tuple(dict.fromkeys(blocked)),
+    )
+
+
+def _choose(products: Sequence[str], graph: dg.AssetGraph) -> list[str]:
+    there = sorted({graph.get(k).group_name or "" for k in graph.materializable_asset_keys})
+    unknown = [p for p in products if p not in there]
+    if unknown:
+        raise UnknownProductError(
+            f"there is no product {', '.join(unknown)}; products: {', '.join(there)}. "
+            "`lakeops new NAME` makes one"
+        )
+    return list(products) or there
+
+
+def _land_samples(products: Sequence[str], settings: Settings) -> int:
+    """Land the whole sample of a product that has one and whose landing folder is empty."""
+    landed = 0
+    for product in products:
+        folder = settings.landing_root / product
+        empty = not folder.is_dir() or not any(p.is_file() for p in folder.rglob("*"))
+        if product in samples.SAMPLES and empty:
+            landed += len(samples.land(samples.sample(product), settings.landing_root).files)
+    return landed
+
+
+@contextmanager
+def _instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def _close_killed_runs(instance: dg.DagsterInstance) -> None:
+    """Mark runs of this command whose process is gone as failed, so that none runs forever."""
+    under_way = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+    here = dg.RunsFilter(statuses=under_way, tags={HOST_TAG: socket.gethostname()})
+    for record in instance.get_runs(here):
+        if not _alive(int(record.tags[PID_TAG])):
+            instance.report_run_failed(record, "the process of the run was killed")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it exists and belongs to somebody else
+        return True
+    return True
+
+
+def _reasons(
+    definitions: dg.Definitions,
+    graph: dg.AssetGraph,
+    instance: dg.DagsterInstance,
+    lakeops: LakeopsResource,
+    keys: Sequence[dg.AssetKey],
+) -> dict[dg.AssetKey, str]:
+    """Return what has to run and why; bronze tables ask their landing sensors."""
+    reasons = {k: r for k, r in stale_assets(graph, instance, lakeops).items() if k in keys}
+    for key in keys:
+        if graph.get(key).metadata.get(LAYER) != "bronze":
+            continue
+        sensor = definitions.get_sensor_def(f"{'_'.join(key.path)}_landing")
+        with dg.build_sensor_context(instance=instance, resources={"lakeops": lakeops}) as context:
+            request = sensor(context)
+        if isinstance(request, dg.RunRequest):
+            reasons[key] = request.tags["lakeops/because"]
+    for key in with_downstream(graph, reasons):
+        reasons.setdefault(key, "something upstream is new")
+    return reasons
+
+
+def _may_run(before: AssetOutcome | None) -> bool:
+    return before is None or before.status == "skipped"
+
+
+def _execute(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    selected: Sequence[dg.AssetKey],
+    report: Report,
+) -> dg.ExecuteInProcessResult:
+    run_id = make_new_run_id()
+    job = definitions.resolve_implicit_global_asset_job_def()
+    with _watched(instance, run_id, report):
+        return job.execute_in_process(
+            instance=instance,
+            asset_selection=list(selected),
+            run_id=run_id,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={PID_TAG: str(os.getpid()), HOST_TAG: socket.gethostname()},
+        )
+
+
+@contextmanager
+def _watched(instance: dg.DagsterInstance, run_id: str, report: Report) -> Iterator[None]:
+    """Report the steps of a run as they start, read from its event log."""
+    over = threading.Event()
+
+    def watch() -> None:
+        seen = 0
+        while not over.wait(0.2):
+            starts = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
+            for entry in starts[seen:]:
+                report("running", (entry.step_key or "").replace("__", "/"))
+            seen = len(starts)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _outcomes(
+    result: dg.ExecuteInProcessResult,
+    graph: dg.AssetGraph,
+    selected: Sequence[dg.AssetKey],
+    reasons: dict[dg.AssetKey, str],
+) -> dict[dg.AssetKey, AssetOutcome]:
+    outcomes = {
+        key: AssetOutcome(key.to_user_string(), "skipped", reason=reasons[key]) for key in selected
+    }
+    steps: dict[str, list[dg.AssetKey]] = {}
+    for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED and event.step_key:
+            steps.setdefault(event.step_key, []).append(event.asset_key or dg.AssetKey(""))
+    for event in result.all_events:
+        made = steps.get(event.step_key or "", [])
+        if event.event_type == dg.DagsterEventType.STEP_SUCCESS:
+            seconds = event.step_success_data.duration_ms / 1000
+            for key in made:
+                outcomes[key] = replace(outcomes[key], status="ok", seconds=seconds)
+        elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
+            error = event.step_failure_data.error
+            cause = error.cause or error if error else None
+            for key in made:
+                outcomes[key] = replace(
+                    outcomes[key], status="failed", reason=cause.message.strip() if cause else ""
+                )
+    for event in result.get_asset_materialization_events():
+        materialization = event.materialization
+        rows = materialization.metadata.get(ROW_COUNT)
+        key = materialization.asset_key
+        outcomes[key] = replace(
+            outcomes[key],
+            rows=rows.value if isinstance(rows, dg.IntMetadataValue) else None,
+            version=(materialization.tags or {}).get("dagster/data_version", ""),
+        )
+    for check in result.get_asset_check_evaluations():
+        before = outcomes.get(check.asset_key)
+        if before and check.passed:
+            outcomes[check.asset_key] = replace(before, passed=(*before.passed, check.check_name))
+        elif before:
+            outcomes[check.asset_key] = replace(before, failed=(*before.failed, check.check_name))
+    return outcomes
+
+
+def _failed_blocking_checks(
+    result: dg.ExecuteInProcessResult, definitions: dg.Definitions
+) -> list[str]:
+    graph = definitions.resolve_asset_graph()
+    return [
+        f"{check.asset_key.to_user_string()}: {check.check_name}"
+        for check in result.get_asset_check_evaluations()
+        if not check.passed
+        and graph.get_check_spec(check.asset_check_key).blocking
+        and check.severity == dg.AssetCheckSeverity.ERROR
+    ]
+
+
+def _up_to_date(instance: dg.DagsterInstance, key: dg.AssetKey) -> AssetOutcome:
+    event = instance.get_latest_materialization_event(key)
+    materialization = event.asset_materialization if event else None
+    if materialization is None:
+        return AssetOutcome(key.to_user_string(), "skipped", reason="never materialized")
+    rows = materialization.metadata.get(ROW_COUNT)
+    return AssetOutcome(
+        key.to_user_string(),
+        "up to date",
+        rows=rows.value if isinstance(rows, dg.IntMetadataValue) else None,
+        version=(materialization.tags or {}).get("dagster/data_version", ""),
+    )

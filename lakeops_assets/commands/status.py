@@ -1,0 +1,129 @@
+"""`lakeops status`: what there is, read from the tables and the registry themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from lakeops_assets.lakehouse import Lakehouse, TableName, open_lakehouse
+from lakeops_assets.promotion import gate_results_table
+from lakeops_assets.settings import Settings
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """One table.
+
+    Attributes:
+        table: Full name.
+        version: Newest Delta version.
+        rows: Number of rows.
+        bytes: Size of its data files.
+        changed_at: When its rows last changed.
+        age_seconds: Seconds since then.
+    """
+
+    table: str
+    version: int
+    rows: int
+    bytes: int
+    changed_at: datetime
+    age_seconds: float
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """One version of a model.
+
+    Attributes:
+        model: Registered name.
+        version: Version.
+        aliases: Aliases that it carries.
+        created_at: When it was registered.
+        metrics: Metrics on the held-out rows.
+        gates: Gate -> passed, of its newest evaluation; empty when it was never evaluated.
+        run_id: MLflow run.
+    """
+
+    model: str
+    version: int
+    aliases: tuple[str, ...]
+    created_at: datetime
+    metrics: dict[str, float]
+    gates: dict[str, bool]
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """Tables and model versions of an environment."""
+
+    environment: str
+    tables: tuple[TableStatus, ...]
+    models: tuple[VersionStatus, ...]
+
+
+def status(products: Sequence[str], settings: Settings, now: datetime) -> Status:
+    """Return the tables and model versions of some products; of all when none is named."""
+    lakehouse = open_lakehouse(settings)
+    tables = [t for t in lakehouse.tables() if not products or t.schema in products]
+    return Status(
+        environment=settings.environment,
+        tables=tuple(_table(lakehouse, t, now) for t in tables),
+        models=tuple(_models(lakehouse, products, settings)),
+    )
+
+
+def _table(lakehouse: Lakehouse, table: TableName, now: datetime) -> TableStatus:
+    commits = lakehouse.history(table, limit=50)
+    changed = next((c for c in commits if c.changed_rows), commits[-1])
+    return TableStatus(
+        table=str(table),
+        version=commits[0].version,
+        rows=lakehouse.row_count(table),
+        bytes=lakehouse.size_bytes(table),
+        changed_at=changed.timestamp,
+        age_seconds=(now - changed.timestamp).total_seconds(),
+    )
+
+
+def _models(
+    lakehouse: Lakehouse, products: Sequence[str], settings: Settings
+) -> list[VersionStatus]:
+    if settings.tracking_uri.startswith("sqlite") and not settings.mlflow_root.is_dir():
+        return []  # asking would create an empty store
+    from lakeops_assets.models import registered_models
+
+    gates = _gates(lakehouse)
+    found = []
+    for registry in registered_models(settings.tracking_uri, settings.environment):
+        if products and registry.name.split(".")[1] not in products:
+            continue
+        found.extend(
+            VersionStatus(
+                model=registry.name,
+                version=version.version,
+                aliases=tuple(version.aliases),
+                created_at=version.created_at,
+                metrics=dict(version.metrics),
+                gates=gates.get((registry.name, version.version), {}),
+                run_id=version.run_id,
+            )
+            for version in registry.versions()
+        )
+    return found
+
+
+def _gates(lakehouse: Lakehouse) -> dict[tuple[str, int], dict[str, bool]]:
+    table = gate_results_table(lakehouse.catalog)
+    if not lakehouse.exists(table):
+        return {}
+    newest = lakehouse.query(
+        f"SELECT model, version, gate, passed FROM {table} QUALIFY evaluated_at = "
+        "max(evaluated_at) OVER (PARTITION BY model, version) ORDER BY model, version, gate"
+    )
+    gates: dict[tuple[str, int], dict[str, bool]] = {}
+    for row in newest.read_all().to_pylist():
+        gates.setdefault((row["model"], row["version"]), {})[row["gate"]] = row["passed"]
+    return gates

@@ -1,0 +1,11 @@
+"""YAML types with their assets, checks, jobs and sensors.
+
+The only room that knows both Dagster and the domain rooms. An asset body reads, calls one
+function of a domain room and returns what it found as metadata.
+"""
+
+from lakeops_assets.components.batch_scores import BatchScores as BatchScores
+from lakeops_assets.components.bronze_table import BronzeTable as BronzeTable
+from lakeops_assets.components.feature_table import FeatureTable as FeatureTable
+from lakeops_assets.components.monitor import Monitor as Monitor
+from lakeops_assets.components.tabular_model import TabularModel as TabularModel

@@ -1,0 +1,98 @@
+"""A SELECT beside the YAML becomes a feature table."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import dagster as dg
+from pydantic import Field
+
+from lakeops_assets import features, settings
+from lakeops_assets.components.metadata import table_result
+from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
+from lakeops_assets.components.resources import LakeopsResource
+from lakeops_assets.components.scaffold import ExampleScaffolder
+
+
+@dg.scaffold_with(ExampleScaffolder)
+class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
+    """Computes a Delta table with one row per key from a SELECT in Spark's dialect.
+
+    What it depends on is read from the SQL. A refresh computes what changed upstream can have
+    touched and merges the rows that differ, so that a commit holds what changed and nothing else.
+    """
+
+    table: str = Field(description="Name of the table; the asset is `<product>/<table>`.")
+    sql: str = Field(
+        description="File with the SELECT, beside the YAML. Tables are named "
+        "`<product>.<table>`; the catalog is that of the environment."
+    )
+    primary_key: list[str] = Field(description="Columns that identify a row.")
+    refresh: Literal["by_key", "full"] = Field(
+        default="full",
+        description="`by_key` recomputes only keys that changed upstream: right when a row depends "
+        "on input rows of the same key alone. `full` recomputes all rows: always right.",
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="Column -> description; shown in the UI."
+    )
+    product: str = Field(
+        default="", description="Product, which is schema and group; the folder's name when empty."
+    )
+    description: str = Field(default="", description="What a row is; shown in the UI.")
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """Return how the type is shown in the registry."""
+        return dg.ComponentTypeSpec(tags=["features", "deltalake"])
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Return the table."""
+        product = self.product or context.path.name
+        key = dg.AssetKey([product, self.table])
+        path = context.path / self.sql
+        if not path.is_file():
+            there = ", ".join(sorted(p.name for p in context.path.glob("*.sql"))) or "none"
+            raise features.FeatureSpecError(
+                f"{product}.{self.table} names the SQL file {self.sql}, which is not in "
+                f"{context.path}; SQL files there: {there}"
+            )
+        spec = features.FeatureSpec(
+            table=table_name(key, settings.load().environment),
+            sql=path.read_text(),
+            primary_key=tuple(self.primary_key),
+            refresh=self.refresh,
+            columns=self.columns,
+            description=self.description,
+        )
+
+        @dg.asset(
+            key=key,
+            deps=[asset_key(name, product) for name in spec.inputs],
+            group_name=product,
+            kinds={"silver", "deltalake"},
+            description=self.description or f"Feature table `{self.table}`.",
+            code_version=digest(spec.digest, spec.refresh),
+            metadata={
+                TABLE_NAME: str(spec.table),
+                LAYER: "silver",
+                "sql": dg.MetadataValue.md(f"```sql\n{spec.sql.strip()}\n```"),
+            },
+        )
+        def feature_table(
+            context: dg.AssetExecutionContext, lakeops: LakeopsResource
+        ) -> dg.MaterializeResult:
+            result = features.refresh_features(lakeops.lakehouse(), spec)
+            context.log.info(f"{result.mode} refresh of {spec.table}: {result.reason}")
+            return table_result(
+                lakeops,
+                spec.table,
+                result.commit,
+                metadata={
+                    "refresh": f"{result.mode}: {result.reason}",
+                    "inputs": dict(result.inputs),
+                    **({} if result.keys is None else {"keys_recomputed": result.keys}),
+                },
+            )
+
+        return dg.Definitions(assets=[feature_table])

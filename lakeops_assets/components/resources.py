@@ -1,0 +1,103 @@
+"""The one resource that asset bodies receive: settings as Dagster configuration."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from lakeops_assets.lakehouse import Lakehouse, open_lakehouse
+from lakeops_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from lakeops_assets.models import ModelRegistry
+
+
+class LakeopsResource(dg.ConfigurableResource):
+    """Where the lakehouse and the model registry are."""
+
+    project: str = Field(description="Project folder.")
+    home: str = Field(description="State root: lakehouse, landing files and the MLflow store.")
+    environment: str = Field(description="Catalog of every table and model, such as dev.")
+    engine: str = Field(description="Engine that reads and writes tables.")
+    products: str = Field(description="Further folder of products.")
+    tracking_uri: str = Field(description="MLflow store.")
+    dagster_home: str = Field(description="Folder of the Dagster instance.")
+    actor: str = Field(description="Who acts, recorded with promotions.")
+    mlflow_url: str = Field(description="Where the MLflow UI answers; used for links.")
+    dagster_url: str = Field(description="Where the Dagster UI answers; used for links.")
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> LakeopsResource:
+        """Return the resource that the settings describe."""
+        return cls(
+            project=str(settings.project),
+            home=str(settings.home),
+            environment=settings.environment,
+            engine=settings.engine,
+            products=str(settings.products),
+            tracking_uri=settings.tracking_uri,
+            dagster_home=str(settings.dagster_home),
+            actor=settings.actor,
+            mlflow_url=settings.mlflow_url,
+            dagster_url=settings.dagster_url,
+        )
+
+    def settings(self) -> Settings:
+        """Return the settings that the domain rooms take."""
+        return Settings(
+            project=Path(self.project),
+            home=Path(self.home),
+            environment=self.environment,
+            engine=self.engine,
+            products=Path(self.products),
+            tracking_uri=self.tracking_uri,
+            dagster_home=Path(self.dagster_home),
+            actor=self.actor,
+            mlflow_url=self.mlflow_url,
+            dagster_url=self.dagster_url,
+        )
+
+    def lakehouse(self) -> Lakehouse:
+        """Return the lakehouse."""
+        return open_lakehouse(self.settings())
+
+    def registry(self, product: str, model: str) -> ModelRegistry:
+        """Return the registry of one model, `<catalog>.<product>.<model>`."""
+        from lakeops_assets.models import ModelRegistry
+
+        return ModelRegistry(
+            tracking_uri=self.tracking_uri,
+            artifact_root=self.settings().mlflow_root / "artifacts",
+            registered_name=f"{self.environment}.{product}.{model}",
+            experiment=f"{self.environment}.{product}",
+        )
+
+    def now(self) -> datetime:
+        """Return the present; the only clock of the asset graph."""
+        return datetime.now(UTC)
+
+    def state_id(self) -> str:
+        """Return an identifier of this state root and environment.
+
+        Materializations carry it, so that what Dagster remembers of a state root that was deleted
+        or is another one is not taken for the present.
+        """
+        path = Path(self.home) / "state-id"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = path.with_name(f".state-id-{uuid.uuid4().hex}")
+            fresh.write_text(uuid.uuid4().hex)
+            try:
+                # A hard link fails where a file exists: of two processes that start at once, one
+                # identifier wins and both read it.
+                path.hardlink_to(fresh)
+            except FileExistsError:
+                pass
+            finally:
+                fresh.unlink()
+        return f"{path.read_text().strip()}/{self.environment}"

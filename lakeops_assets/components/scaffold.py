@@ -1,0 +1,71 @@
+"""Complete, commented examples for `lakeops new` and `dg scaffold defs`."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import dagster as dg
+
+SQL_FILE = "features.sql"
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class ProductExistsError(ValueError):
+    """A product of that name is there already."""
+
+
+class ExampleScaffolder(dg.Scaffolder):
+    """Writes the example of one component type, with each field explained."""
+
+    def scaffold(self, request: dg.ScaffoldRequest) -> None:
+        """Write `defs.yaml`, and the SQL file where the type has one."""
+        product = request.target_path.name
+        document = _document(request.type_name, product)
+        path = request.target_path if request.append else request.target_path / "defs.yaml"
+        before = f"{path.read_text().rstrip()}\n\n---\n" if request.append else ""
+        path.write_text(before + document)
+        if SQL_FILE in document:
+            (path.parent / SQL_FILE).write_text(_template(SQL_FILE, product))
+
+
+def new_product(folder: Path, product: str) -> list[Path]:
+    """Write a complete product, from landing files to monitors, and return its files.
+
+    Args:
+        folder: Folder of the products.
+        product: Name of the product; lower-case letters, digits and underscores.
+
+    Raises:
+        ProductExistsError: The folder has a product of that name.
+        ValueError: The name cannot be the name of a schema.
+    """
+    if not _NAME.fullmatch(product):
+        raise ValueError(
+            f"{product!r} cannot name a product: it becomes a schema, so use lower-case letters, "
+            "digits and underscores, starting with a letter"
+        )
+    target = folder / product
+    if target.exists():
+        raise ProductExistsError(f"{target} is there already; choose another name or edit it")
+    target.mkdir(parents=True)
+    written = []
+    for name in ("defs.yaml", SQL_FILE):
+        path = target / name
+        path.write_text(_template(name, product))
+        written.append(path)
+    return written
+
+
+def _document(type_name: str, product: str) -> str:
+    """Return the part of the example product that declares one component type."""
+    documents = _template("defs.yaml", product).split("\n---\n")
+    wanted = f"type: {type_name}\n"
+    return next(d.lstrip() for d in documents if wanted in d) + "\n"
+
+
+def _template(name: str, product: str) -> str:
+    file = resources.files("lakeops_assets.components") / "templates" / f"{name}.template"
+    return Template(file.read_text()).substitute(product=product)

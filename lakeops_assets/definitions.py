@@ -1,0 +1,62 @@
+"""The asset graph: the products' components, and the policy that holds for all of them."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+import dagster as dg
+
+import lakeops_assets.defs
+from lakeops_assets import settings
+from lakeops_assets.components.refresh import refresh_sensor
+from lakeops_assets.components.resources import LakeopsResource
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Load every product and add the resource, the executor, a job each and the refresh sensor."""
+    settings.switch_off_telemetry()
+    config = settings.load()
+    products = dg.Definitions.merge(*(_load(module, config) for module in _modules(config)))
+    groups = sorted({spec.group_name or "default" for spec in products.get_all_asset_specs()})
+    return dg.Definitions.merge(
+        products,
+        dg.Definitions(
+            resources={"lakeops": LakeopsResource.from_settings(config)},
+            # The steps of a run share its process: a step costs milliseconds instead of the
+            # seconds in which a process of its own would import everything again.
+            executor=dg.in_process_executor,
+            jobs=[_product_job(group) for group in groups],
+            sensors=[refresh_sensor()],
+        ),
+    )
+
+
+def _product_job(product: str) -> dg.UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        product,
+        selection=dg.AssetSelection.groups(product),
+        description=f"Brings everything of {product} up to date; what is already does nothing.",
+    )
+
+
+def _modules(config: settings.Settings) -> list[ModuleType]:
+    """Return the package's products and, as a module of their own, those of the project."""
+    if not config.products.is_dir():
+        return [lakeops_assets.defs]
+    module = ModuleType("lakeops_products")
+    module.__path__ = [str(config.products)]
+    sys.modules[module.__name__] = module
+    return [lakeops_assets.defs, module]
+
+
+def _load(module: ModuleType, config: settings.Settings) -> dg.Definitions:
+    root = Path(__file__).parent.parent if module is lakeops_assets.defs else config.products.parent
+    with warnings.catch_warnings():
+        # ComponentTree works from a wheel, where load_from_defs_folder misses a pyproject.toml.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return dg.ComponentTree.from_module(module, project_root=root).build_defs()
