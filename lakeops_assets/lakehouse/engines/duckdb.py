@@ -7,7 +7,7 @@ read them; tables of others that have them are read by delta-rs' own scan.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -123,9 +123,10 @@ class DuckDBEngine:
         """Run a query and stream its result."""
         import pyarrow as pa
 
-        connection = _connect()
+        connection = _connect(query.inputs.values())
         try:
-            result = _run(connection, query).to_arrow_reader(BATCH_ROWS)
+            with _query_errors(query.sql):
+                result = _run(connection, query).to_arrow_reader(BATCH_ROWS)
         except BaseException:
             connection.close()
             raise
@@ -227,7 +228,8 @@ class DuckDBEngine:
         table = _open(location)
         if seen := _already(table, transaction):
             return seen
-        with _connect() as connection:
+        target = TableAt(location, table.version())
+        with _connect([target]) as connection:
             rows = conform(self._reader(source), _schema(table), location, evolve=evolve)
             columns = rows.schema.names
             missing = [k for k in keys if k not in columns]
@@ -238,7 +240,7 @@ class DuckDBEngine:
                 )
             _stage(connection, "staged", rows)
             _check_keys(connection, keys, location)
-            _register(connection, "target", TableAt(location, table.version()))
+            _register(connection, "target", target)
             changed = _differences(
                 connection, columns, keys, _schema(table).names, delete_missing=delete_missing
             )
@@ -416,13 +418,18 @@ def _write_errors(location: str) -> Iterator[None]:
 # DuckDB
 
 
-def _connect() -> duckdb.DuckDBPyConnection:
+def _connect(inputs: Iterable[Input]) -> duckdb.DuckDBPyConnection:
+    """Return a connection that can read its inputs and nothing else of this machine."""
     import duckdb
 
-    # A statement reads its inputs and nothing else: no files, no variables of this process.
-    connection = duckdb.connect(
-        config={"python_enable_replacements": False, "enable_external_access": False}
-    )
+    connection = duckdb.connect(config={"python_enable_replacements": False})
+    folders = sorted({i.location for i in inputs if isinstance(i, TableAt)})
+    listed = ", ".join(_literal(folder) for folder in folders)
+    connection.execute(f"SET allowed_directories = [{listed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET enable_progress_bar = false")
+    # The cache of file contents would grow with every table that is read.
+    connection.execute("SET enable_external_file_cache = false")
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 
@@ -458,25 +465,47 @@ def _register(
 ) -> None:
     """Make an input readable by name; one that can be read once is staged if it is used twice."""
     if isinstance(source, TableAt):
-        scanned = _scan(_open(source.location, source.version))
-        once = not hasattr(scanned, "scanner")
+        table = _open(source.location, source.version)
+        if _plain_parquet(table):
+            _view(connection, name, table)
+            return
+        scanned = as_reader(table.scan())
     elif isinstance(source, ChangesOf):
-        scanned, once = _changes(source), True
+        scanned = _changes(source)
     else:
-        scanned, once = source, not hasattr(source, "num_rows")
-    if once and stage:
+        scanned = source
+    if stage and not hasattr(scanned, "num_rows"):
         _stage(connection, name, scanned)
     else:
         connection.register(name, scanned)
 
 
-def _scan(table: DeltaTable) -> Any:
-    from deltalake.exceptions import DeltaProtocolError
+def _plain_parquet(table: DeltaTable) -> bool:
+    """Return whether the rows of a table are what its Parquet files hold.
 
-    try:
-        return table.to_pyarrow_dataset()
-    except DeltaProtocolError:  # deletion vectors or mapped columns: no pushdown, but right
-        return as_reader(table.scan())
+    DuckDB then reads the files itself, with filters and columns pushed down and bounded memory. A
+    table with deletion vectors, mapped column names or partition values is read by delta-rs.
+    """
+    features = table.protocol().reader_features or []
+    return (
+        "://" not in table.table_uri.removeprefix("file://")
+        and not {"deletionVectors", "columnMapping"} & set(features)
+        and table.protocol().min_reader_version != 2
+        and not table.metadata().partition_columns
+    )
+
+
+def _view(connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable) -> None:
+    files = ", ".join(_literal(uri.removeprefix("file://")) for uri in table.file_uris())
+    # The empty rows give the table's columns and types: files that were written before a column
+    # was added do not have it.
+    connection.register(f"{name} columns", _schema(table).empty_table())
+    rows = (
+        f" UNION ALL BY NAME SELECT * FROM read_parquet([{files}], union_by_name = true)"
+        if files
+        else ""
+    )
+    connection.execute(f'CREATE VIEW "{name}" AS SELECT * FROM "{name} columns"{rows}')
 
 
 def _changes(source: ChangesOf) -> pa.RecordBatchReader:
@@ -545,6 +574,10 @@ def _differences(
             f" UNION ALL SELECT {gone}, true FROM target t ANTI JOIN staged s ON {same_key}"
         )
     return connection.sql(statement).to_arrow_table()
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 @contextmanager
