@@ -56,10 +56,7 @@ def examine(settings: Settings) -> list[Finding]:
 
 def _python(settings: Settings) -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info >= (3, 11):
-        yield Finding("ok", "python", version)
-    else:
-        yield Finding("problem", "python", version, "install Python 3.11 or newer")
+    yield Finding("ok", "python", version)
 
 
 def _packages(settings: Settings) -> Iterator[Finding]:
@@ -79,7 +76,8 @@ def _packages(settings: Settings) -> Iterator[Finding]:
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:
-    for subject, folder in (("LAKEOPS_HOME", settings.home), ("DAGSTER_HOME", settings.dagster_home)):
+    folders = {"LAKEOPS_HOME": settings.home, "DAGSTER_HOME": settings.dagster_home}
+    for subject, folder in folders.items():
         there = next(p for p in (folder, *folder.parents) if p.exists())
         try:
             with tempfile.TemporaryFile(dir=there):

@@ -67,7 +67,7 @@ def run_summary(summary: RunSummary, settings: Settings) -> None:
     else:
         console.print(f"\n{done} assets materialized in {summary.seconds:.1f} s.")
     if summary.succeeded:
-        console.print("Next: `make ui` to browse the graph, `lakeops status` for tables and models.")
+        console.print("Next: `make ui` to browse it all, `lakeops status` for tables and models.")
 
 
 def landed(files: Landed, product: str) -> None:

@@ -84,6 +84,4 @@ def _check_free(name: str, port: int) -> None:
         try:
             probe.bind((LOOPBACK, port))
         except OSError as error:
-            raise PortInUseError(
-                f"port {port} is taken; choose another with {name}"
-            ) from error
+            raise PortInUseError(f"port {port} is taken; choose another with {name}") from error

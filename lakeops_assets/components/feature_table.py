@@ -83,7 +83,7 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
             context: dg.AssetExecutionContext, lakeops: LakeopsResource
         ) -> dg.MaterializeResult:
             result = features.refresh_features(lakeops.lakehouse(), spec)
-            context.log.info(f"{result.mode} refresh of {spec.table}: {result.reason}")
+            context.log.info("%s refresh of %s: %s", result.mode, spec.table, result.reason)
             return table_result(
                 lakeops,
                 spec.table,

@@ -39,7 +39,8 @@ def refresh_sensor(interval_seconds: int = 30) -> dg.SensorDefinition:
         if repository is None:
             return dg.SkipReason("the code location is not loaded")
         graph = repository.asset_graph
-        wanted = refreshable(graph, stale_assets(graph, context.instance, lakeops), context.instance)
+        stale = stale_assets(graph, context.instance, lakeops)
+        wanted = refreshable(graph, stale, context.instance)
         if not wanted:
             return dg.SkipReason("everything is up to date")
         busy = context.instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS))

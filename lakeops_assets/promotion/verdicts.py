@@ -101,10 +101,19 @@ def record_results(
 
 
 def stored_verdict(
-    lakehouse: Lakehouse, model: str, version: int, gates: tuple[Gate, ...]
+    lakehouse: Lakehouse, model: str, version: int, gates: tuple[Gate, ...] | None
 ) -> Verdict:
-    """Return what is stored about a version, judged by the gates as they are declared now."""
-    if not gates:
+    """Return what is stored about a version.
+
+    Args:
+        lakehouse: Where the results are.
+        model: Registered name.
+        version: Version asked about.
+        gates: The gates as they are declared now, for whoever promotes. None for whoever only
+            uses a champion: then the gates count that it had to pass when it was evaluated, so
+            that a gate that is added later does not stop scoring.
+    """
+    if gates is not None and not gates:
         return Verdict(
             model, version, allowed=False, reasons=("no gates are declared for the model",)
         )
@@ -118,16 +127,9 @@ def stored_verdict(
         GateResult(row["gate"], bool(row["passed"]), row["reason"], json.loads(row["evidence"]))
         for row in sorted(evaluation, key=lambda row: row["gate"])
     )
-    problems = []
-    if any(row["gates_digest"] != gates_digest(gates) for row in evaluation):
+    problems = _problems(results, gates)
+    if gates is not None and any(row["gates_digest"] != gates_digest(gates) for row in evaluation):
         problems.append("the gates were changed after the evaluation; evaluate the version again")
-    by_gate = {result.gate: result for result in results}
-    for gate in gates:
-        result = by_gate.get(gate.name)
-        if result is None:
-            problems.append(f"gate {gate.name} has no result")
-        elif not result.passed:
-            problems.append(f"gate {gate.name} failed: {result.reason}")
     return Verdict(
         model,
         version,
@@ -140,9 +142,9 @@ def stored_verdict(
 
 
 def require_gates(
-    lakehouse: Lakehouse, model: str, version: int, gates: tuple[Gate, ...]
+    lakehouse: Lakehouse, model: str, version: int, gates: tuple[Gate, ...] | None
 ) -> Verdict:
-    """Return the stored verdict when it allows the version.
+    """Return the stored verdict when it allows the version; see `stored_verdict`.
 
     Raises:
         GatesNotPassedError: A gate is missing, failed, or was evaluated under other gates.
@@ -154,6 +156,18 @@ def require_gates(
             "Run the checks of the model version, or train a better one"
         )
     return verdict
+
+
+def _problems(results: Sequence[GateResult], gates: tuple[Gate, ...] | None) -> list[str]:
+    by_name = {result.gate: result for result in results}
+    problems = []
+    for name in by_name if gates is None else [gate.name for gate in gates]:
+        result = by_name.get(name)
+        if result is None:
+            problems.append(f"gate {name} has no result")
+        elif not result.passed:
+            problems.append(f"gate {name} failed: {result.reason}")
+    return problems
 
 
 def _evaluation_id(evidence: Evidence, gates: tuple[Gate, ...]) -> str:

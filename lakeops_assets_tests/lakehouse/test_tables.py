@@ -155,7 +155,7 @@ def test_time_travel_by_version_and_by_time(table: Lakehouse) -> None:
     assert rows(table, joined) == []
     with pytest.raises(LakehouseError, match="did not exist at 1999"):
         rows(table, "SELECT * FROM shop.t TIMESTAMP AS OF '1999-01-01'")
-    with pytest.raises(LakehouseError, match="version 7 .* the newest is 2"):
+    with pytest.raises(LakehouseError, match=r"version 7 .* the newest is 2"):
         rows(table, "SELECT * FROM shop.t VERSION AS OF 7")
 
 

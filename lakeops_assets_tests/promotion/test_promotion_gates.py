@@ -1,0 +1,206 @@
+"""Gates fail closed, their verdicts are stored, and promotion asks for the stored one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lakeops_assets.lakehouse import Lakehouse
+from lakeops_assets.promotion import (
+    ChampionGate,
+    Evidence,
+    GatesNotPassedError,
+    MetricGate,
+    Paired,
+    PromotionRefusedError,
+    carry_out,
+    evaluate_gate,
+    plan_promotion,
+    record_results,
+    require_gates,
+    stored_verdict,
+)
+from lakeops_assets.promotion.gates import GateSpecError
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+MODEL = "dev.churn.model"
+AUC = MetricGate("roc_auc", at_least=0.8)
+PAIRED = ChampionGate("roc_auc", margin=0.01)
+GATES = (AUC, PAIRED)
+
+
+def evidence(version: int = 1, champion: int | None = None, auc: float = 0.85) -> Evidence:
+    paired = {}
+    if champion is not None:
+        paired = {"roc_auc": Paired(champion, 0.84, auc, auc - 0.84, auc - 0.845, auc - 0.835)}
+    metrics = {"roc_auc": (auc, auc - 0.02, auc + 0.02)}
+    return Evidence(MODEL, version, 4, 1400, metrics, champion, paired)
+
+
+def judge(
+    lakehouse: Lakehouse, found: Evidence, gates: tuple = GATES, after: timedelta = timedelta()
+) -> None:
+    results = [evaluate_gate(gate, found) for gate in gates]
+    record_results(lakehouse, found, gates, results, now=NOW + after, run_id="run")
+
+
+@dataclass
+class Registry:
+    """The aliases of a model, kept in memory: promotion knows nothing else of a registry."""
+
+    name: str = MODEL
+    aliases: dict[str, int] = field(default_factory=dict)
+    tags: dict[int, dict[str, str]] = field(default_factory=dict)
+
+    def alias(self, alias: str) -> int | None:
+        return self.aliases.get(alias)
+
+    def set_alias(self, alias: str, version: int) -> None:
+        self.aliases[alias] = version
+
+    def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
+        self.tags.setdefault(version, {}).update(tags)
+
+
+@given(value=st.floats(allow_nan=True, allow_infinity=True), bound=st.floats(0, 1))
+def test_a_metric_gate_passes_only_what_reaches_it(value: float, bound: float) -> None:
+    found = replace(evidence(), metrics={"roc_auc": (value, value, value)})
+    least = evaluate_gate(MetricGate("roc_auc", at_least=bound), found)
+    most = evaluate_gate(MetricGate("roc_auc", at_most=bound), found)
+    assert least.passed == (math.isfinite(value) and value >= bound)
+    assert most.passed == (math.isfinite(value) and value <= bound)
+
+
+def test_what_was_not_measured_fails() -> None:
+    result = evaluate_gate(MetricGate("brier", at_most=1.0), evidence())
+    assert not result.passed
+    assert result.reason == "brier was not measured; measured: roc_auc"
+    assert not evaluate_gate(ChampionGate("brier"), evidence(2, champion=1)).passed
+
+
+@pytest.mark.parametrize(
+    ("low", "passed"), [(-0.009, True), (-0.01, True), (-0.011, False), (math.nan, False)]
+)
+def test_a_loss_that_cannot_be_ruled_out_fails(low: float, passed: bool) -> None:
+    paired = {"roc_auc": Paired(1, 0.84, 0.85, 0.01, low, 0.03)}
+    found = replace(evidence(2, champion=1), paired=paired)
+    assert evaluate_gate(PAIRED, found).passed is passed
+
+
+def test_the_absent_champion_is_a_value() -> None:
+    result = evaluate_gate(PAIRED, evidence())
+    assert result.passed
+    assert "no champion yet" in result.reason
+
+
+def test_a_gate_that_passes_everything_cannot_be_declared() -> None:
+    with pytest.raises(GateSpecError, match="needs at_least or at_most"):
+        MetricGate("roc_auc")
+    with pytest.raises(GateSpecError, match="give 0 or more"):
+        ChampionGate("roc_auc", margin=math.nan)
+
+
+def test_a_version_without_a_verdict_is_refused(lakehouse: Lakehouse) -> None:
+    with pytest.raises(GatesNotPassedError, match="never evaluated"):
+        require_gates(lakehouse, MODEL, 1, GATES)
+    with pytest.raises(GatesNotPassedError, match="no gates are declared"):
+        require_gates(lakehouse, MODEL, 1, ())
+
+
+def test_the_verdict_is_for_exactly_that_version(lakehouse: Lakehouse) -> None:
+    judge(lakehouse, evidence(1))
+    assert require_gates(lakehouse, MODEL, 1, GATES).allowed
+    assert not stored_verdict(lakehouse, MODEL, 2, GATES).allowed
+    assert not stored_verdict(lakehouse, "dev.churn.other", 1, GATES).allowed
+
+
+def test_an_evaluation_is_stored_once(lakehouse: Lakehouse) -> None:
+    judge(lakehouse, evidence(1))
+    version = lakehouse.version("lakeops.gate_results")
+    judge(lakehouse, evidence(1), after=timedelta(days=1))
+    assert lakehouse.version("lakeops.gate_results") == version
+    assert lakehouse.row_count("lakeops.gate_results") == 2
+
+
+def test_a_missing_or_failed_gate_refuses(lakehouse: Lakehouse) -> None:
+    judge(lakehouse, evidence(1), gates=(AUC,))
+    assert stored_verdict(lakehouse, MODEL, 1, GATES).reasons == (
+        f"gate {PAIRED.name} has no result",
+        "the gates were changed after the evaluation; evaluate the version again",
+    )
+    judge(lakehouse, evidence(2, auc=0.5))
+    assert "gate roc_auc failed: roc_auc is 0.5000" in str(
+        stored_verdict(lakehouse, MODEL, 2, GATES).reasons
+    )
+
+
+def test_gates_that_were_changed_do_not_count(lakehouse: Lakehouse) -> None:
+    judge(lakehouse, evidence(1))
+    stricter = (MetricGate("roc_auc", at_least=0.9), PAIRED)
+    with pytest.raises(GatesNotPassedError, match="changed after the evaluation"):
+        require_gates(lakehouse, MODEL, 1, stricter)
+    judge(lakehouse, evidence(1), gates=stricter, after=timedelta(hours=1))
+    assert not stored_verdict(lakehouse, MODEL, 1, stricter).allowed
+
+
+def test_whoever_uses_a_champion_asks_for_the_gates_it_had_to_pass(lakehouse: Lakehouse) -> None:
+    judge(lakehouse, evidence(1), gates=(AUC,))
+    assert require_gates(lakehouse, MODEL, 1, None).allowed
+    judge(lakehouse, evidence(2, auc=0.5), gates=(AUC,))
+    for version in (2, 3):
+        with pytest.raises(GatesNotPassedError):
+            require_gates(lakehouse, MODEL, version, None)
+
+
+def test_promotion_moves_champion_and_previous(lakehouse: Lakehouse) -> None:
+    registry = Registry()
+    judge(lakehouse, evidence(1))
+    plan = plan_promotion(lakehouse, registry, 1, GATES)
+    assert plan.action == "promote"
+    assert carry_out(lakehouse, registry, plan, GATES).promoted
+    judge(lakehouse, evidence(2, champion=1))
+    plan = plan_promotion(lakehouse, registry, 2, GATES)
+    result = carry_out(lakehouse, registry, plan, GATES)
+    assert (result.champion, result.replaced) == (2, 1)
+    assert registry.aliases == {"champion": 2, "previous": 1}
+    assert registry.tags[2]["lakeops.gates"] == "passed"
+    again = plan_promotion(lakehouse, registry, 2, GATES)
+    assert (again.action, carry_out(lakehouse, registry, again, GATES).promoted) == ("keep", False)
+
+
+def test_a_refused_candidate_leaves_the_champion(lakehouse: Lakehouse) -> None:
+    registry = Registry(aliases={"champion": 1})
+    judge(lakehouse, evidence(2, champion=1, auc=0.7))
+    plan = plan_promotion(lakehouse, registry, 2, GATES)
+    assert plan.action == "refuse"
+    result = carry_out(lakehouse, registry, plan, GATES)
+    assert (result.champion, result.promoted) == (1, False)
+    assert registry.aliases == {"champion": 1}
+
+
+def test_a_comparison_with_a_former_champion_is_stale(lakehouse: Lakehouse) -> None:
+    registry = Registry(aliases={"champion": 2})
+    judge(lakehouse, evidence(3, champion=1))
+    plan = plan_promotion(lakehouse, registry, 3, GATES)
+    assert plan.action == "refuse"
+    assert "compared with champion 1, and there is champion 2 now" in plan.reason
+
+
+def test_a_plan_is_for_one_champion_and_one_verdict(lakehouse: Lakehouse) -> None:
+    registry = Registry()
+    judge(lakehouse, evidence(1))
+    plan = plan_promotion(lakehouse, registry, 1, GATES)
+    registry.aliases["champion"] = 9
+    with pytest.raises(PromotionRefusedError, match="there is champion 9 now; plan again"):
+        carry_out(lakehouse, registry, plan, GATES)
+    registry.aliases.clear()
+    judge(lakehouse, replace(evidence(1, auc=0.1), data_version=5), after=timedelta(hours=1))
+    with pytest.raises(GatesNotPassedError):
+        carry_out(lakehouse, registry, plan, GATES)
+    assert registry.aliases == {}
