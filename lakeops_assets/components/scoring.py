@@ -1,0 +1,136 @@
+"""Score the rows that need it, each once per champion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from lakeops_assets.lakehouse import Commit, Lakehouse, Query, TableName, Transaction
+from lakeops_assets.lakehouse.statements import quote
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lakeops_assets.models import ModelRegistry, Scorer
+
+
+@dataclass(frozen=True)
+class ScoreSpec:
+    """A table of scores.
+
+    Attributes:
+        table: Where the scores go.
+        features: Feature table that is scored.
+        primary_key: Columns that identify a row; those of the model when empty.
+        carry: Columns of the feature table to repeat.
+        description: Description of the table.
+    """
+
+    table: TableName
+    features: TableName
+    primary_key: tuple[str, ...]
+    carry: tuple[str, ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """What a scoring did: the write, and in words why those rows."""
+
+    commit: Commit
+    reason: str
+
+
+def score(
+    lakehouse: Lakehouse, registry: ModelRegistry, spec: ScoreSpec, version: int, *, now: datetime
+) -> ScoreResult:
+    """Append the scores of a model version for rows that it has not scored as they are now.
+
+    Each model version is a writer of its own, whose transaction carries the Delta version of the
+    features: a run that was killed is repeated without a score lost or written twice.
+    """
+    scorer = registry.load(version)
+    key = spec.primary_key or tuple(registry.primary_key(version))
+    newest = lakehouse.data_version(spec.features)
+    if newest is None:
+        lakehouse.at(spec.features)  # raises the error that says which tables exist
+    at = newest or 0
+    app_id = f"scores/{registry.name}/v{version}"
+    seen = lakehouse.transaction_version(spec.table, app_id)
+    columns = list(dict.fromkeys((*key, *spec.carry, *scorer.columns)))
+    if seen is None:
+        rows: Query = lakehouse.bind(
+            f"SELECT {_listed(columns)} FROM {spec.features} VERSION AS OF {at}"
+        )
+        reason = f"version {version} scores all rows for the first time"
+    elif seen >= at:
+        commit = Commit(lakehouse.version(spec.table) or 0, written=False, reason="no row is new")
+        return ScoreResult(commit, commit.reason)
+    else:
+        rows = _changed(lakehouse, spec, columns, seen, at)
+        reason = f"rows that changed from version {seen} to {at} of {spec.features}"
+    reader = lakehouse.engine.query(rows)
+    scores = _scores(reader, scorer, (*key, *spec.carry), version, at, now)
+    lakehouse.create(spec.table, scores.schema, description=spec.description)
+    commit = lakehouse.append(spec.table, scores, transaction=Transaction(app_id, at))
+    return ScoreResult(commit, f"{commit.inserted} rows: {reason}")
+
+
+def _changed(
+    lakehouse: Lakehouse, spec: ScoreSpec, columns: list[str], seen: int, at: int
+) -> Query:
+    """Return the rows whose scored columns differ; a label that arrived changes no score."""
+    listed = _listed(columns)
+    return lakehouse.bind(
+        f"SELECT {listed} FROM feed WHERE _change_type IN ('insert', 'update_postimage') "
+        f"EXCEPT SELECT {listed} FROM feed WHERE _change_type = 'update_preimage'",
+        {"feed": lakehouse.changes(spec.features, seen + 1, at)},
+    )
+
+
+def _scores(
+    reader: pa.RecordBatchReader,
+    scorer: Scorer,
+    repeated: tuple[str, ...],
+    version: int,
+    features_version: int,
+    now: datetime,
+) -> pa.RecordBatchReader:
+    import pyarrow as pa
+
+    fields = [reader.schema.field(name) for name in repeated]
+    schema = pa.schema(
+        [
+            *fields,
+            *scorer.prediction_fields(),
+            _field("model_version", pa.string(), "Version of the model that gave the score."),
+            _field("scored_at", pa.timestamp("us", "UTC"), "When the row was scored."),
+            _field("features_version", pa.int64(), "Delta version of the features."),
+        ]
+    )
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            predicted = scorer.predict(batch)
+            same = {"model_version": str(version), "scored_at": now}
+            columns = [batch.column(name) for name in repeated]
+            columns += [predicted[f.name].combine_chunks() for f in scorer.prediction_fields()]
+            columns += [
+                pa.repeat(pa.scalar(value, schema.field(name).type), batch.num_rows)
+                for name, value in {**same, "features_version": features_version}.items()
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _field(name: str, kind: pa.DataType, comment: str) -> pa.Field:
+    import pyarrow as pa
+
+    return pa.field(name, kind, metadata={"comment": comment})
+
+
+def _listed(columns: list[str]) -> str:
+    return ", ".join(quote(c) for c in columns)

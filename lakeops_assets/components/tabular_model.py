@@ -1,0 +1,275 @@
+"""Feature table to trained model, registered version, gates and champion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from lakeops_assets import settings
+from lakeops_assets.components import training
+from lakeops_assets.components.metadata import table_result
+from lakeops_assets.components.names import (
+    LAYER,
+    STATE,
+    TABLE_NAME,
+    ModelNames,
+    asset_key,
+    digest,
+    table_name,
+)
+from lakeops_assets.components.resources import LakeopsResource
+from lakeops_assets.components.scaffold import ExampleScaffolder
+from lakeops_assets.models import ModelSpec
+from lakeops_assets.promotion import (
+    ChampionGate,
+    Gate,
+    MetricGate,
+    carry_out,
+    evaluate_gate,
+    gates_digest,
+    plan_promotion,
+    record_results,
+)
+
+
+class MetricGateModel(dg.Model, dg.Resolvable):
+    """A metric on the held-out rows must reach a value."""
+
+    metric: str = Field(description="Name of the metric, such as roc_auc, log_loss or rmse.")
+    at_least: float | None = Field(default=None, description="Smallest value that passes.")
+    at_most: float | None = Field(default=None, description="Largest value that passes.")
+
+
+class ChampionGateModel(dg.Model, dg.Resolvable):
+    """The challenger must not be worse than the champion on the same held-out rows."""
+
+    metric: str = Field(description="Name of the metric that decides.")
+    margin: float = Field(
+        default=0.005, description="Loss that would be accepted, in units of the metric."
+    )
+
+
+@dg.scaffold_with(ExampleScaffolder)
+class TabularModel(dg.Component, dg.Model, dg.Resolvable):
+    """Trains a model on a feature table, registers it, and promotes what passes its gates.
+
+    Each training is one MLflow run. The gates are asset checks on the registered version; their
+    verdict is stored, and the champion changes only through the stored verdict.
+    """
+
+    features: str = Field(description="Feature table, `<product>.<table>`.")
+    task: Literal["classification", "regression"] = Field(
+        description="What is predicted: one of two classes, or a number."
+    )
+    label: str = Field(description="Column with the label; rows without one are not trained on.")
+    positive: str | int | bool | None = Field(
+        default=None, description="Label that counts as positive; needed for classification."
+    )
+    primary_key: list[str] = Field(
+        description="Key of the feature table; its hash decides which rows are held out."
+    )
+    name: str = Field(
+        default="model", description="Name of the model; a product with several names each."
+    )
+    exclude: list[str] = Field(
+        default_factory=list, description="Columns of the feature table that are no features."
+    )
+    estimator: str = Field(
+        default="lightgbm.LGBMClassifier",
+        description="Import path of a scikit-learn estimator, such as "
+        "`sklearn.linear_model.LogisticRegression`.",
+    )
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="Parameters of the estimator."
+    )
+    categorical: list[str] = Field(
+        default_factory=list,
+        description="Features to treat as categories though they are numbers; text always is.",
+    )
+    test_share: float = Field(
+        default=0.2, description="Share of the keys that is held out from every training."
+    )
+    seed: int = Field(default=0, description="Seed of the estimator and of the bootstrap.")
+    retrain_share: float = Field(
+        default=0.0,
+        description="Train again only when at least this share of the labelled rows changed.",
+    )
+    gates: list[MetricGateModel] = Field(
+        description="What a version must reach on the held-out rows before it may be promoted."
+    )
+    not_worse_than_champion: list[ChampionGateModel] = Field(
+        default_factory=list, description="Paired comparisons that a challenger must pass."
+    )
+    product: str = Field(
+        default="", description="Product, which is schema and group; the folder's name when empty."
+    )
+    description: str = Field(default="", description="What the model predicts; shown in the UI.")
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """Return how the type is shown in the registry."""
+        return dg.ComponentTypeSpec(tags=["model", "mlflow"])
+
+    def model_spec(self) -> ModelSpec:
+        """Return what the models room needs to know."""
+        return ModelSpec(
+            name=self.name,
+            task=self.task,
+            label=self.label,
+            primary_key=tuple(self.primary_key),
+            exclude=tuple(self.exclude),
+            positive=self.positive,
+            estimator=self.estimator,
+            params=self.params,
+            categorical=tuple(self.categorical),
+            test_share=self.test_share,
+            seed=self.seed,
+        )
+
+    def gate_specs(self) -> tuple[Gate, ...]:
+        """Return what the promotion room needs to know."""
+        absolute = [MetricGate(g.metric, g.at_least, g.at_most) for g in self.gates]
+        paired = [ChampionGate(g.metric, g.margin) for g in self.not_worse_than_champion]
+        return (*absolute, *paired)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Return the model, its version with the gates, the champion and its baseline."""
+        product = self.product or context.path.name
+        names = ModelNames(product, self.name)
+        environment = settings.load().environment
+        spec, gates = self.model_spec(), self.gate_specs()
+        features_key = asset_key(self.features, product)
+        features = table_name(features_key, environment)
+        baseline_table = table_name(names.baseline, environment)
+        registered = names.registered(environment)
+        library = self.estimator.split(".")[0]
+        kinds = {"mlflow", "scikitlearn" if library == "sklearn" else library}
+
+        @dg.asset(
+            key=names.trained,
+            deps=[features_key],
+            group_name=product,
+            kinds=kinds,
+            description=self.description or f"Predicts `{self.label}` from `{features}`.",
+            code_version=digest(spec.digest(), self.retrain_share),
+            metadata={LAYER: "model", "estimator": self.estimator},
+        )
+        def model(
+            context: dg.AssetExecutionContext, lakeops: LakeopsResource
+        ) -> dg.MaterializeResult:
+            outcome = training.train(
+                lakeops.lakehouse(),
+                lakeops.registry(product, self.name),
+                spec,
+                features,
+                retrain_share=self.retrain_share,
+                tags=training.dagster_tags(lakeops, context.run_id, names.trained),
+            )
+            context.log.info("%s", outcome.reason)
+            return dg.MaterializeResult(
+                metadata=training.training_metadata(outcome, lakeops.mlflow_url),
+                data_version=dg.DataVersion(outcome.model_id),
+                tags={STATE: lakeops.state_id()},
+            )
+
+        @dg.asset(
+            key=names.version,
+            deps=[names.trained],
+            group_name=product,
+            kinds={"mlflow"},
+            description=f"Registered version of `{registered}`; its checks are the gates.",
+            code_version=gates_digest(gates),
+            metadata={LAYER: "model", "lakeops/registered_name": registered},
+        )
+        def model_version(lakeops: LakeopsResource) -> dg.MaterializeResult:
+            version = training.register(lakeops.registry(product, self.name))
+            return dg.MaterializeResult(
+                metadata=training.version_metadata(version, lakeops.mlflow_url, registered),
+                data_version=dg.DataVersion(f"v{version.version}"),
+                tags={STATE: lakeops.state_id()},
+            )
+
+        @dg.multi_asset_check(
+            name=f"{product}_{self.name}_gates",
+            specs=[
+                dg.AssetCheckSpec(
+                    gate.name,
+                    asset=names.version,
+                    description=f"Gate: {gate.requirement}. Not measured is not passed.",
+                    blocking=True,
+                )
+                for gate in gates
+            ],
+        )
+        def model_gates(
+            context: dg.AssetCheckExecutionContext, lakeops: LakeopsResource
+        ) -> Iterator[dg.AssetCheckResult]:
+            lakehouse = lakeops.lakehouse()
+            evidence = training.measure(
+                lakehouse, lakeops.registry(product, self.name), spec, features, gates
+            )
+            results = [evaluate_gate(gate, evidence) for gate in gates]
+            record_results(
+                lakehouse, evidence, gates, results, now=lakeops.now(), run_id=context.run_id
+            )
+            for result in results:
+                yield dg.AssetCheckResult(
+                    check_name=result.gate,
+                    asset_key=names.version,
+                    passed=result.passed,
+                    description=result.reason,
+                    metadata={"version": evidence.version, **result.evidence},
+                )
+
+        @dg.asset(
+            key=names.champion,
+            deps=[names.version],
+            group_name=product,
+            kinds={"mlflow"},
+            description=f"Version of `{registered}` that scores; changes only through the gates.",
+            metadata={LAYER: "model", "lakeops/registered_name": registered},
+        )
+        def champion(
+            context: dg.AssetExecutionContext, lakeops: LakeopsResource
+        ) -> dg.MaterializeResult:
+            lakehouse, registry = lakeops.lakehouse(), lakeops.registry(product, self.name)
+            plan = plan_promotion(lakehouse, registry, training.candidate(registry), gates)
+            result = carry_out(lakehouse, registry, plan, gates)
+            context.log.info("%s: %s", plan.action, result.reason)
+            if result.champion is None:
+                raise dg.Failure(
+                    f"{registered} has no champion: version {plan.candidate} was refused because "
+                    f"{result.reason}",
+                    allow_retries=False,
+                )
+            return dg.MaterializeResult(
+                metadata=training.promotion_metadata(plan, result, lakeops.mlflow_url),
+                data_version=dg.DataVersion(f"v{result.champion}"),
+                tags={STATE: lakeops.state_id()},
+            )
+
+        @dg.asset(
+            key=names.baseline,
+            deps=[names.champion],
+            group_name=product,
+            kinds={"gold", "deltalake"},
+            description="Rows on which the champion was trained and tested, with its predictions; "
+            "monitors compare with them.",
+            metadata={TABLE_NAME: str(baseline_table), LAYER: "gold"},
+        )
+        def baseline(lakeops: LakeopsResource) -> dg.MaterializeResult:
+            commit = training.write_baseline(
+                lakeops.lakehouse(),
+                lakeops.registry(product, self.name),
+                spec,
+                features,
+                baseline_table,
+            )
+            return table_result(lakeops, baseline_table, commit)
+
+        return dg.Definitions(
+            assets=[model, model_version, champion, baseline], asset_checks=[model_gates]
+        )

@@ -1,0 +1,359 @@
+"""Steps between a feature table and a champion that need tables and the model registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from lakeops_assets import models
+from lakeops_assets.components.resources import LakeopsResource
+from lakeops_assets.lakehouse import Commit, Lakehouse, LakehouseError, TableName
+from lakeops_assets.lakehouse.statements import quote
+from lakeops_assets.models import Evaluation, ModelRegistry, ModelSpec, VersionInfo
+from lakeops_assets.promotion import (
+    ChampionGate,
+    Evidence,
+    Gate,
+    Paired,
+    PromotionPlan,
+    PromotionResult,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """What a training did.
+
+    Attributes:
+        model_id: MLflow's LoggedModel.
+        run_id: MLflow run that made it.
+        reused: Whether it was there already.
+        reason: Why it was trained, or why not.
+        data_version: Delta version of the feature table that it was trained on.
+        metrics: Metric -> value on the held-out rows, with `_low` and `_high`.
+        curves: Markdown of small plots; empty when the model was reused.
+        experiment_id: MLflow experiment, for links.
+    """
+
+    model_id: str
+    run_id: str
+    reused: bool
+    reason: str
+    data_version: int
+    metrics: Mapping[str, float]
+    experiment_id: str
+    curves: Mapping[str, str] = field(default_factory=dict)
+
+
+# Training
+
+
+def train(
+    lakehouse: Lakehouse,
+    registry: ModelRegistry,
+    spec: ModelSpec,
+    features: TableName,
+    *,
+    retrain_share: float,
+    tags: Mapping[str, str],
+) -> TrainingOutcome:
+    """Train on the labelled rows of the feature table, unless an equal model is there.
+
+    A model is known by its fingerprint: specification, data version and code. So a run that is
+    repeated, or was killed after the model was stored, finds it and trains nothing.
+    """
+    version = lakehouse.data_version(features)
+    if version is None:
+        lakehouse.at(features)  # raises the error that says which tables exist
+        raise LakehouseError(f"there is no table {features}")
+    fingerprint = models.fingerprint(spec, version)
+    known = registry.find_model(fingerprint)
+    reason = f"the model of {features} version {version} is there already"
+    if known is None:
+        newest = registry.newest_model()
+        reason = _not_worth(lakehouse, spec, features, version, newest, retrain_share)
+        known = newest if reason else None
+    if known is not None:
+        return TrainingOutcome(
+            model_id=known.model_id,
+            run_id=known.run_id,
+            reused=True,
+            reason=reason,
+            data_version=known.data_version,
+            metrics=known.metrics,
+            experiment_id=known.experiment_id,
+        )
+    frame = read_rows(lakehouse, spec, features, version)
+    held_out = frame.pop(models.HELD_OUT).to_numpy(dtype=bool)
+    with registry.start_run(f"{spec.name} on {features.table} v{version}", tags) as run_id:
+        trained = models.train(spec, frame[~held_out])
+        test = frame[held_out]
+        labels, scores = models.labels(spec, test), trained.score(test)
+        evaluation = models.evaluate(
+            spec.task, labels, scores, resamples=RESAMPLES, seed=spec.seed
+        )
+        logged = registry.log_training(
+            trained,
+            evaluation,
+            figures=models.figures(spec.task, labels, scores),
+            data=frame,
+            table=str(features),
+            location=lakehouse.location(features),
+            data_version=version,
+            fingerprint=fingerprint,
+        )
+    return TrainingOutcome(
+        model_id=logged.model_id,
+        run_id=run_id,
+        reused=False,
+        reason=f"trained on {len(frame) - len(test)} rows of {features} version {version}",
+        data_version=version,
+        metrics=logged.metrics,
+        experiment_id=logged.experiment_id,
+        curves=models.inline_plots(spec.task, labels, scores),
+    )
+
+
+def read_rows(
+    lakehouse: Lakehouse, spec: ModelSpec, features: TableName, version: int
+) -> pd.DataFrame:
+    """Return the labelled rows of a version, with a column that tells which are held out."""
+    columns = lakehouse.schema(features, version).names
+    missing = [c for c in (spec.label, *spec.primary_key) if c not in columns]
+    if missing:
+        raise LakehouseError(
+            f"{features} has no column {', '.join(missing)}, which the model needs; it has: "
+            f"{', '.join(columns)}"
+        )
+    statement = (
+        f"SELECT *, {models.split_condition(spec)} AS {models.HELD_OUT} "
+        f"FROM {features} VERSION AS OF {version} WHERE {quote(spec.label)} IS NOT NULL"
+    )
+    return lakehouse.query(statement).read_all().to_pandas()
+
+
+def _not_worth(
+    lakehouse: Lakehouse,
+    spec: ModelSpec,
+    features: TableName,
+    version: int,
+    newest: models.LoggedModelInfo | None,
+    retrain_share: float,
+) -> str:
+    """Return why the newest model is kept; empty when a new one should be trained."""
+    if newest is None or not retrain_share or newest.spec_digest != spec.digest():
+        return ""
+    if newest.data_version >= version:
+        return ""
+    label = quote(spec.label)
+    keys = ", ".join(quote(k) for k in spec.primary_key)
+    changed = lakehouse.query(
+        f"SELECT count(*) AS n FROM (SELECT DISTINCT {keys} FROM feed "
+        f"WHERE {label} IS NOT NULL AND _change_type <> 'update_preimage')",
+        {"feed": lakehouse.changes(features, newest.data_version + 1, version)},
+    ).read_all()["n"][0].as_py()
+    total = lakehouse.query(
+        f"SELECT count({label}) AS n FROM {features} VERSION AS OF {version}"
+    ).read_all()["n"][0].as_py()
+    if total and changed / total >= retrain_share:
+        return ""
+    return (
+        f"kept the model of {features} version {newest.data_version}: {changed} of {total} "
+        f"labelled rows changed since, fewer than {retrain_share:.0%}"
+    )
+
+
+# Versions and gates
+
+
+def register(registry: ModelRegistry) -> VersionInfo:
+    """Register the newest trained model and make it the challenger, unless it is champion."""
+    newest = registry.newest_model()
+    if newest is None:
+        raise models.ModelError(f"no model of {registry.name} was trained yet; materialize it")
+    version = registry.register(newest.model_id, newest.run_id, tags={})
+    if version != registry.alias("champion"):
+        registry.set_alias("challenger", version)
+    return registry.version(version)
+
+
+def candidate(registry: ModelRegistry) -> int:
+    """Return the version that waits for promotion: the newest."""
+    versions = registry.versions()
+    if not versions:
+        raise models.ModelError(f"{registry.name} has no version; materialize its model version")
+    return max(v.version for v in versions)
+
+
+def measure(
+    lakehouse: Lakehouse,
+    registry: ModelRegistry,
+    spec: ModelSpec,
+    features: TableName,
+    gates: tuple[Gate, ...],
+) -> Evidence:
+    """Measure the candidate, and the champion beside it, on the same held-out rows.
+
+    Which rows are held out is decided by their keys alone, so neither has ever been trained on
+    one of them.
+    """
+    version = registry.version(candidate(registry))
+    champion = registry.alias("champion")
+    data_version = registry.data_version(version.version)
+    frame = read_rows(lakehouse, spec, features, data_version)
+    test = frame[frame[models.HELD_OUT].to_numpy(dtype=bool)]
+    labels = models.labels(spec, test)
+    scores = registry.load(version.version).score(test)
+    evaluation = models.evaluate(spec.task, labels, scores, resamples=RESAMPLES, seed=spec.seed)
+    paired = {}
+    if champion is not None and champion != version.version:
+        theirs = registry.load(champion).score(test)
+        for metric in dict.fromkeys(g.metric for g in gates if isinstance(g, ChampionGate)):
+            found = models.compare(
+                spec.task, labels, theirs, scores, metric, resamples=RESAMPLES, seed=spec.seed
+            )
+            paired[metric] = Paired(
+                champion, found.champion, found.challenger, found.difference, found.low, found.high
+            )
+    return Evidence(
+        model=registry.name,
+        version=version.version,
+        data_version=data_version,
+        rows=len(test),
+        metrics=_intervals(evaluation),
+        champion_version=champion,
+        paired=paired,
+    )
+
+
+def write_baseline(
+    lakehouse: Lakehouse,
+    registry: ModelRegistry,
+    spec: ModelSpec,
+    features: TableName,
+    table: TableName,
+) -> Commit:
+    """Write the champion's training and held-out rows with its predictions."""
+    import pyarrow as pa
+
+    champion = registry.alias("champion")
+    if champion is None:
+        raise models.ModelError(f"{registry.name} has no champion")
+    version = registry.data_version(champion)
+    wanted = {"baseline": f"{registry.name}/v{champion}"}
+    if lakehouse.exists(table):
+        newest = lakehouse.history(table, limit=1)[0]
+        if dict(newest.metadata) == wanted:
+            reason = f"holds the rows of version {champion}"
+            return Commit(newest.version, written=False, reason=reason)
+    scorer = registry.load(champion)
+    reader = lakehouse.query(
+        f"SELECT *, CASE WHEN {models.split_condition(spec)} THEN 'test' ELSE 'train' END AS split "
+        f"FROM {features} VERSION AS OF {version} WHERE {quote(spec.label)} IS NOT NULL"
+    )
+    predictions = scorer.prediction_fields()
+    schema = pa.schema([*reader.schema, *predictions, pa.field("model_version", pa.string())])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            predicted = scorer.predict(batch)
+            columns = [*batch.columns]
+            columns += [predicted[f.name].combine_chunks() for f in predictions]
+            columns.append(pa.repeat(pa.scalar(str(champion)), batch.num_rows))
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    lakehouse.create(table, schema, description=f"Training and held-out rows of {registry.name}.")
+    rows = pa.RecordBatchReader.from_batches(schema, batches())
+    return lakehouse.overwrite(table, rows, metadata=wanted, evolve=True)
+
+
+def _intervals(evaluation: Evaluation) -> dict[str, tuple[float, float, float]]:
+    return {name: (m.value, m.low, m.high) for name, m in evaluation.metrics.items()}
+
+
+# What the UI shows
+
+
+def dagster_tags(lakeops: LakeopsResource, run_id: str, key: dg.AssetKey) -> dict[str, str]:
+    """Return tags of an MLflow run that lead back to Dagster."""
+    url = f"{lakeops.dagster_url}/runs/{run_id}"
+    asset = f"{lakeops.dagster_url}/assets/{'/'.join(key.path)}"
+    return {
+        "dagster.run_id": run_id,
+        "dagster.asset_key": key.to_user_string(),
+        "dagster.run_url": url,
+        "mlflow.user": lakeops.actor,
+        "mlflow.note.content": f"Materialized by Dagster: [asset]({asset}), [run]({url}).",
+    }
+
+
+def training_metadata(outcome: TrainingOutcome, mlflow_url: str) -> dict[str, Any]:
+    """Return what the trained model shows: numbers to plot, intervals, curves and links."""
+    run = f"{mlflow_url}/#/experiments/{outcome.experiment_id}/runs/{outcome.run_id}"
+    values = {k: v for k, v in outcome.metrics.items() if not k.endswith(("_low", "_high"))}
+    lines = [
+        f"| {name} | {value:.4f} | {outcome.metrics.get(f'{name}_low', value):.4f} – "
+        f"{outcome.metrics.get(f'{name}_high', value):.4f} |"
+        for name, value in values.items()
+    ]
+    table = "\n".join(["| metric | held-out rows | 95 % interval |", "| --- | --- | --- |", *lines])
+    return {
+        **{name: dg.MetadataValue.float(float(value)) for name, value in values.items()},
+        "metrics": dg.MetadataValue.md(table),
+        **{name: dg.MetadataValue.md(text) for name, text in outcome.curves.items()},
+        "mlflow": dg.MetadataValue.md(f"[MLflow run]({run})"),
+        "reused": outcome.reused,
+        "reason": outcome.reason,
+        "features_version": outcome.data_version,
+    }
+
+
+def version_metadata(version: VersionInfo, mlflow_url: str, registered: str) -> dict[str, Any]:
+    """Return what a registered version shows."""
+    return {
+        "version": version.version,
+        "aliases": ", ".join(version.aliases),
+        "mlflow": dg.MetadataValue.md(_version_link(mlflow_url, registered, version.version)),
+        **{
+            name: dg.MetadataValue.float(float(value))
+            for name, value in version.metrics.items()
+            if not name.endswith(("_low", "_high"))
+        },
+    }
+
+
+def promotion_metadata(
+    plan: PromotionPlan, result: PromotionResult, mlflow_url: str
+) -> dict[str, Any]:
+    """Return what the champion shows: which version, and why it is or is not the newest."""
+    lines = [
+        f"| {r.gate} | {'passed' if r.passed else '**failed**'} | {r.reason} |"
+        for r in plan.verdict.results
+    ]
+    gates = "\n".join(["| gate | verdict | found |", "| --- | --- | --- |", *lines])
+    return {
+        "champion": result.champion or 0,
+        "candidate": plan.candidate,
+        "promoted": result.promoted,
+        "action": plan.action,
+        "reason": result.reason,
+        "gates": dg.MetadataValue.md(gates),
+        "mlflow": dg.MetadataValue.md(
+            _version_link(mlflow_url, plan.model, result.champion or plan.candidate)
+        ),
+        **({} if result.replaced is None else {"replaced": result.replaced}),
+    }
+
+
+def _version_link(mlflow_url: str, registered: str, version: int) -> str:
+    return f"[{registered} version {version}]({mlflow_url}/#/models/{registered}/versions/{version})"
+
+
