@@ -1,0 +1,38 @@
+"""Profile and drift of tables, window by window, against a baseline.
+
+Owns the sketches of a monitored table, the metric tables made of them, and which columns drifted.
+No statistic reads data twice: all are computed from sketches.
+"""
+
+from lakeops_assets.monitoring.columns import Column, ColumnKind, monitored_columns
+from lakeops_assets.monitoring.drift import drift, drift_schema
+from lakeops_assets.monitoring.findings import DriftFinding, findings
+from lakeops_assets.monitoring.granularity import Granularity, GranularityError
+from lakeops_assets.monitoring.monitor import Baseline, MonitorResult, refresh
+from lakeops_assets.monitoring.profile import profile, profile_schema
+from lakeops_assets.monitoring.scan import scan
+from lakeops_assets.monitoring.sketch import Group, GroupSketch, Sketch
+from lakeops_assets.monitoring.spec import MonitorSpec, MonitorSpecError
+
+__all__ = [
+    "Baseline",
+    "Column",
+    "ColumnKind",
+    "DriftFinding",
+    "Granularity",
+    "GranularityError",
+    "Group",
+    "GroupSketch",
+    "MonitorResult",
+    "MonitorSpec",
+    "MonitorSpecError",
+    "Sketch",
+    "drift",
+    "drift_schema",
+    "findings",
+    "monitored_columns",
+    "profile",
+    "profile_schema",
+    "refresh",
+    "scan",
+]

@@ -1,0 +1,236 @@
+"""From the rows of a table to sketches."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lakeops_assets.lakehouse import Lakehouse, TableAt, TableName
+from lakeops_assets.monitoring import statements
+from lakeops_assets.monitoring.columns import Column, ColumnKind
+from lakeops_assets.monitoring.granularity import instant
+from lakeops_assets.monitoring.sketch import (
+    ALL_MODELS,
+    FREQUENT_ITEMS,
+    Group,
+    GroupSketch,
+    Sketch,
+)
+from lakeops_assets.monitoring.spec import MonitorSpec
+from lakeops_assets.monitoring.statements import Grouping
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Up to this many numbers are sorted for exact quantiles; 12 columns of 8 million rows are fewer.
+EXACT_VALUES = 100_000_000
+
+Key: TypeAlias = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    quantiles: array[float]
+    median: float
+
+
+@dataclass(frozen=True)
+class _Items:
+    distinct: int
+    items: tuple[tuple[str, int], ...]
+
+
+def scan(
+    lakehouse: Lakehouse,
+    table: TableName,
+    version: int,
+    columns: Sequence[Column],
+    spec: MonitorSpec,
+    *,
+    windowed: bool,
+    by_model: bool,
+    condition: str | None = None,
+    exact_values: int = EXACT_VALUES,
+) -> list[GroupSketch]:
+    """Read a table once per grouping and return the sketches of all groups.
+
+    Rows whose timestamp, slicing expression or model id is null are in no group of that grouping.
+    No more than one group's sketches and one batch of results are held besides what is returned.
+
+    Args:
+        lakehouse: Where the table is.
+        table: Table to read.
+        version: Delta version to read.
+        columns: Columns to sketch.
+        spec: How rows fall into windows, slices and models.
+        windowed: Group by windows of the timestamp.
+        by_model: Also group by the model's id.
+        condition: Which rows are read, in Spark's dialect; None for all.
+        exact_values: Quantiles are exact when a grouping has at most this many numbers.
+
+    Raises:
+        QueryError: An expression of the spec cannot be run.
+    """
+    source = lakehouse.at(table, version)
+    ranked = sum(c.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL) for c in columns)
+    approximate = lakehouse.row_count(table, version) * ranked > exact_values
+    has_models = spec.kind == "inference_log"
+    found: list[GroupSketch] = []
+    for grouping in statements.groupings(
+        spec, windowed=windowed, by_model=by_model, condition=condition
+    ):
+        limited = _limit_slices(lakehouse, source, grouping)
+        found += _scan_grouping(
+            lakehouse, source, limited, columns, spec, has_models, approximate=approximate
+        )
+    return found
+
+
+def _scan_grouping(
+    lakehouse: Lakehouse,
+    source: TableAt,
+    grouping: Grouping,
+    columns: Sequence[Column],
+    spec: MonitorSpec,
+    has_models: bool,
+    *,
+    approximate: bool,
+) -> Iterator[GroupSketch]:
+    k = spec.quantiles
+
+    def run(sql: str) -> Iterator[pa.RecordBatch]:
+        return iter(lakehouse.query(sql, {"source": source}) if sql else ())
+
+    items = _read_items(run(statements.items(grouping, columns)), grouping)
+    ranked: dict[tuple[Key, int], _Ranked] = {}
+    if not approximate:
+        ranked = _read_ranks(run(statements.ranks(grouping, columns, quantiles=k)), grouping)
+    sql = statements.moments(grouping, columns, quantiles=k, approximate=approximate)
+    for batch in run(sql):
+        for row in batch.to_pylist():
+            key = _key(row, grouping)
+            if None in key:
+                continue
+            sketches = tuple(
+                _sketch(
+                    column,
+                    row["n"],
+                    {w: row.get(f"{w}_{i}") for w in _MOMENTS},
+                    ranked.get((key, i)),
+                    items.get((key, i)),
+                )
+                for i, column in enumerate(columns)
+            )
+            yield GroupSketch(_group(row, grouping, has_models), row["n"], sketches)
+
+
+_MOMENTS = (
+    "present", "finite", "zeros", "avg", "stddev", "min", "max", "distinct", "approx",
+    "min_length", "max_length", "avg_length",
+)  # fmt: skip
+
+
+def _sketch(
+    column: Column, count: int, found: dict[str, Any], ranked: _Ranked | None, items: _Items | None
+) -> Sketch:
+    sketch = Sketch(column, count, nulls=count - found["present"])
+    if found["approx"] is not None and ranked is None:
+        *quantiles, median = found["approx"]
+        ranked = _Ranked(array("d", quantiles), median)
+    if column.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL):
+        # The estimate of a small number can be above what there is.
+        values = found["present"] if column.kind is ColumnKind.TEMPORAL else found["finite"]
+        sketch = replace(
+            sketch,
+            distinct=min(found["distinct"], values),
+            min=found["min"],
+            max=found["max"],
+            median=ranked.median if ranked else None,
+            quantiles=ranked.quantiles if ranked else None,
+        )
+    if column.kind is ColumnKind.NUMERIC:
+        return replace(
+            sketch,
+            nan=found["present"] - found["finite"],
+            zeros=found["zeros"],
+            avg=found["avg"],
+            stddev=found["stddev"],
+        )
+    if column.kind is ColumnKind.CATEGORICAL:
+        return replace(
+            sketch,
+            distinct=items.distinct if items else 0,
+            items=items.items if items else (),
+            min_length=_float(found["min_length"]),
+            max_length=_float(found["max_length"]),
+            avg_length=_float(found["avg_length"]),
+        )
+    return sketch
+
+
+def _read_ranks(
+    batches: Iterator[pa.RecordBatch], grouping: Grouping
+) -> dict[tuple[Key, int], _Ranked]:
+    import numpy as np
+
+    found = {}
+    for batch in batches:
+        ranked = batch.column("ranked")
+        keys = batch.select([*grouping.keys, "i"]).to_pylist()
+        for row, values in zip(keys, ranked, strict=True):
+            if not values.is_valid or len(values.values) == 0:
+                continue
+            structs = values.values
+            points = structs.field("points").to_numpy()
+            x = structs.field("x").to_numpy()
+            median = structs.field("median").to_numpy(zero_copy_only=False)
+            quantiles = np.repeat(x, np.diff(points, prepend=0))
+            found[_key(row, grouping), row["i"]] = _Ranked(
+                array("d", quantiles.tobytes()), float(x[median.argmax()])
+            )
+    return found
+
+
+def _read_items(
+    batches: Iterator[pa.RecordBatch], grouping: Grouping
+) -> dict[tuple[Key, int], _Items]:
+    found = {}
+    for batch in batches:
+        for row in batch.to_pylist():
+            if row["items"]:
+                pairs = tuple((item["item"], item["n"]) for item in row["items"])
+                found[_key(row, grouping), row["i"]] = _Items(row["distinct_count"], pairs)
+    return found
+
+
+def _limit_slices(lakehouse: Lakehouse, source: TableAt, grouping: Grouping) -> Grouping:
+    """Return a grouping that makes no more slices than are kept."""
+    if grouping.slice_key is None:
+        return grouping
+    sql = statements.slice_values(grouping.slice_key, grouping.condition)
+    values = lakehouse.query(sql, {"source": source}).read_all()["slice_value"].to_pylist()
+    if len(values) < FREQUENT_ITEMS:
+        return grouping
+    return replace(grouping, condition=statements.only_slices(grouping, values))
+
+
+def _group(row: dict[str, Any], grouping: Grouping, has_models: bool) -> Group:
+    start = instant(row["start"]) if grouping.granularity else None
+    return Group(
+        granularity=grouping.granularity.text if grouping.granularity else None,
+        start=start,
+        end=grouping.granularity.end(start) if grouping.granularity and start else None,
+        slice_key=grouping.slice_key,
+        slice_value=row.get("slice_value"),
+        model_id=row.get("model_id", ALL_MODELS) if has_models else None,
+    )
+
+
+def _key(row: dict[str, Any], grouping: Grouping) -> Key:
+    return tuple(row[key] for key in grouping.keys)
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)

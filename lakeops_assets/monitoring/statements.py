@@ -1,0 +1,224 @@
+"""The SELECTs that sketches are read from, in Spark's dialect.
+
+Rows are grouped in several ways at once: by window, by window and slice, by window and model.
+Each way is a `Grouping`, and each grouping is read by three statements that touch only the columns
+they need: moments (one aggregation), ranks (quantiles) and items (frequent values).
+
+Quantiles are exact: values are ranked in a window function, which an engine may spill to disk,
+and of the ranks only the wanted ones leave it. On DuckDB a million doubles cost 0.2 CPU seconds
+this way, its own list of exact quantiles 0.9. The approximate alternative, `percentile_approx`,
+holds a sketch instead of the values: it costs half as much, but on DuckDB (a t-digest) a quantile
+next to a value that many rows share can be off by three percent of the rows, and which rows were
+read first shows in the result. It is for tables that are too large to be sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lakeops_assets.lakehouse.statements import quote
+from lakeops_assets.monitoring.columns import Column, ColumnKind
+from lakeops_assets.monitoring.granularity import Granularity
+from lakeops_assets.monitoring.sketch import FREQUENT_ITEMS
+from lakeops_assets.monitoring.spec import MonitorSpec
+
+# Larger numbers cannot be squared and added up in a double.
+LARGEST = "1e140"
+# Relative accuracy of Spark's percentile_approx: ranks are right to one in this many rows.
+ACCURACY = 10_000
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """One way of grouping the rows of a table.
+
+    Attributes:
+        keys: Name of a key in the result -> its expression over the table's columns. Names are
+            `start` (microseconds since the epoch), `slice_value` and `model_id`.
+        granularity: Length of the windows; None for a single one.
+        slice_key: Slicing expression; None for all rows.
+        condition: Which rows are read; empty for all.
+    """
+
+    keys: dict[str, str]
+    granularity: Granularity | None = None
+    slice_key: str | None = None
+    condition: str = ""
+
+
+def groupings(
+    spec: MonitorSpec, *, windowed: bool, by_model: bool, condition: str | None
+) -> list[Grouping]:
+    """Return the ways of grouping that a spec asks for.
+
+    Args:
+        spec: What to monitor.
+        windowed: Group by windows of the timestamp; a baseline and a snapshot have none.
+        by_model: Also group by the model's id.
+        condition: Which rows are read; None for all.
+    """
+    found: list[Grouping] = []
+    for granularity in spec.windows if windowed else (None,):
+        window = {}
+        if granularity is not None:
+            timestamp = f"CAST({quote(str(spec.timestamp_col))} AS TIMESTAMP)"
+            window["start"] = granularity.start_sql(timestamp)
+        for slice_key in (None, *spec.slicing_exprs):
+            sliced = {} if slice_key is None else {"slice_value": f"CAST(({slice_key}) AS STRING)"}
+            models: list[dict[str, str]] = [{}]
+            if by_model:
+                models.append({"model_id": f"CAST({quote(str(spec.model_id_col))} AS STRING)"})
+            found.extend(
+                Grouping({**window, **sliced, **model}, granularity, slice_key, condition or "")
+                for model in models
+            )
+    return found
+
+
+def slice_values(slice_key: str, condition: str) -> str:
+    """Return the SELECT for the most frequent values of a slicing expression."""
+    where = f"WHERE ({condition})" if condition else ""
+    return (
+        "SELECT slice_value FROM ("
+        f"SELECT CAST(({slice_key}) AS STRING) AS slice_value FROM source {where}) AS sliced "
+        "WHERE slice_value IS NOT NULL GROUP BY slice_value "
+        f"ORDER BY count(*) DESC, slice_value LIMIT {FREQUENT_ITEMS}"
+    )
+
+
+def only_slices(grouping: Grouping, values: Sequence[str]) -> str:
+    """Return a condition that keeps the rows of some slices and of no other."""
+    listed = ", ".join("'" + v.replace("\\", "\\\\").replace("'", "\\'") + "'" for v in values)
+    kept = f"CAST(({grouping.slice_key}) AS STRING) IN ({listed})"
+    return f"({grouping.condition}) AND {kept}" if grouping.condition else kept
+
+
+def moments(
+    grouping: Grouping, columns: Sequence[Column], *, quantiles: int, approximate: bool
+) -> str:
+    """Return the SELECT for counts, moments and lengths: one row per group.
+
+    Columns of the result are the grouping's keys, `n` for the rows, and for column i `<what>_i`.
+    """
+    wanted = ["count(*) AS n"]
+    for i, column in enumerate(columns):
+        found = {"present": f"count(v{i})"}
+        if column.kind is ColumnKind.NUMERIC:
+            x = f"x{i}"
+            found |= {"finite": f"count({x})", "zeros": f"count_if({x} = 0)"}
+            found |= {"avg": f"avg({x})", "stddev": f"stddev_samp({x})"}
+        if column.kind is ColumnKind.TEMPORAL:
+            x = f"v{i}"
+        if column.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL):
+            found |= {"min": f"min({x})", "max": f"max({x})"}
+            found |= {"distinct": f"approx_count_distinct({x})"}
+            if approximate:
+                shares = [(j + 0.5) / quantiles for j in range(quantiles)]
+                listed = ", ".join(f"{share:.6g}" for share in (*shares, 0.5))
+                found["approx"] = f"percentile_approx({x}, array({listed}), {ACCURACY})"
+        if column.data_type == "string":
+            length = f"length(v{i})"
+            found |= {"min_length": f"min({length})", "max_length": f"max({length})"}
+            found |= {"avg_length": f"avg({length})"}
+        wanted += [f"{sql} AS {what}_{i}" for what, sql in found.items()]
+    rows = _rows(grouping, list(enumerate(columns)))
+    return f"SELECT {_listed(grouping, *wanted)} FROM ({rows}) AS r{_grouped(grouping)}"
+
+
+def ranks(grouping: Grouping, columns: Sequence[Column], *, quantiles: int) -> str:
+    """Return the SELECT for exact quantiles: one row per group and column.
+
+    Columns of the result are the grouping's keys, `i` for the column's position, and `ranked`: an
+    array of structs in ascending order. `points` is how many of the quantiles are at or below the
+    value `x`, and `median` whether it is the median.
+    """
+    k = 2 * quantiles
+    branches = []
+    for i, column in _of_kind(columns, ColumnKind.NUMERIC, ColumnKind.TEMPORAL):
+        x = f"x{i}" if column.kind is ColumnKind.NUMERIC else f"v{i}"
+        over = _over(grouping)
+        ranked = (
+            f"SELECT {_listed(grouping, f'{x} AS x')}, row_number() OVER ({over} ORDER BY {x}) "
+            f"AS rank, count(*) OVER ({over}) AS n FROM ({_rows(grouping, [(i, column)])}) AS r "
+            f"WHERE {x} IS NOT NULL"
+        )
+        # Quantile j is the value of rank r with (j + 1/2) / quantiles in ((r - 1) / n, r / n].
+        points = (
+            f"SELECT {_listed(grouping, 'x')}, rank = (n + 1) div 2 AS median, "
+            f"({k} * rank + n) div (2 * n) AS points, "
+            f"({k} * (rank - 1) + n) div (2 * n) AS points_before FROM ({ranked}) AS ranked"
+        )
+        value = "named_struct('points', points, 'x', x, 'median', median)"
+        branches.append(
+            f"SELECT {_listed(grouping, f'{i} AS i')}, sort_array(collect_list({value})) AS ranked "
+            f"FROM ({points}) AS points WHERE points > points_before OR median" + _grouped(grouping)
+        )
+    return " UNION ALL ".join(branches)
+
+
+def items(grouping: Grouping, columns: Sequence[Column]) -> str:
+    """Return the SELECT for frequent items: one row per group and column that has a value.
+
+    Columns of the result are the grouping's keys, `i` for the column's position, `distinct_count`,
+    and `items`: an array of structs `position`, `item`, `n`, most frequent first.
+    """
+    branches = []
+    for i, column in _of_kind(columns, ColumnKind.CATEGORICAL):
+        counted = (
+            f"SELECT {_listed(grouping, f'v{i} AS item')}, count(*) AS n "
+            f"FROM ({_rows(grouping, [(i, column)])}) AS r WHERE v{i} IS NOT NULL "
+            f"GROUP BY {_listed(grouping, f'v{i}')}"
+        )
+        over = _over(grouping)
+        # Equal counts are ordered by the item, so that the same rows give the same sketch.
+        ordered = (
+            f"SELECT {_listed(grouping, 'item')}, n, count(*) OVER ({over}) AS different, "
+            f"row_number() OVER ({over} ORDER BY n DESC, item) AS position FROM ({counted}) AS c"
+        )
+        value = "named_struct('position', position, 'item', item, 'n', n)"
+        branches.append(
+            f"SELECT {_listed(grouping, f'{i} AS i')}, max(different) AS distinct_count, "
+            f"sort_array(collect_list({value})) AS items FROM ({ordered}) AS o "
+            f"WHERE position <= {FREQUENT_ITEMS}" + _grouped(grouping)
+        )
+    return " UNION ALL ".join(branches)
+
+
+def _rows(grouping: Grouping, columns: Sequence[tuple[int, Column]]) -> str:
+    """Return the SELECT for keys and values: `v<i>` as it is, `x<i>` where it is a number."""
+    wanted = [f"{sql} AS {key}" for key, sql in grouping.keys.items()]
+    for i, column in columns:
+        name = quote(column.name)
+        if column.kind is ColumnKind.NUMERIC:
+            number = f"CAST({name} AS DOUBLE)"
+            # NaN is larger than any number in both dialects, so this drops it as well. Adding zero
+            # makes a negative zero positive.
+            wanted += [
+                f"{number} AS v{i}",
+                f"CASE WHEN abs({number}) < {LARGEST} THEN {number} + 0 END AS x{i}",
+            ]
+        elif column.kind is ColumnKind.CATEGORICAL:
+            wanted.append(f"CAST({name} AS STRING) AS v{i}")
+        elif column.kind is ColumnKind.TEMPORAL:
+            wanted.append(f"unix_micros(CAST({name} AS TIMESTAMP)) / 1e6 AS v{i}")
+        else:
+            wanted.append(f"CASE WHEN {name} IS NOT NULL THEN 1 END AS v{i}")
+    condition = f" WHERE ({grouping.condition})" if grouping.condition else ""
+    return f"SELECT {', '.join(wanted)} FROM source{condition}"
+
+
+def _of_kind(columns: Sequence[Column], *kinds: ColumnKind) -> list[tuple[int, Column]]:
+    return [(i, c) for i, c in enumerate(columns) if c.kind in kinds]
+
+
+def _listed(grouping: Grouping, *more: str) -> str:
+    return ", ".join((*grouping.keys, *more))
+
+
+def _over(grouping: Grouping) -> str:
+    return f"PARTITION BY {', '.join(grouping.keys)}" if grouping.keys else ""
+
+
+def _grouped(grouping: Grouping) -> str:
+    return f" GROUP BY {', '.join(grouping.keys)}" if grouping.keys else ""
