@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +34,28 @@ def lakehouse(request: pytest.FixtureRequest, config: settings.Settings) -> Lake
     from dataclasses import replace
 
     return open_lakehouse(replace(config, engine=request.param))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder in which `lakeops run churn` has been run once, from nothing, in its own process.
+
+    Tests that change it copy it first: `state` is the state root, `dagster` the instance.
+    """
+    folder = tmp_path_factory.mktemp("finished")
+    done = lakeops(folder, "run", "churn", "--json")
+    (folder / "run.json").write_text(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def lakeops(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line with all state below a folder."""
+    env = {
+        **os.environ,
+        "LAKEOPS_HOME": str(folder / "state"),
+        "DAGSTER_HOME": str(folder / "dagster"),
+        "LAKEOPS_DEFS": str(folder / "defs"),
+    }
+    command = [sys.executable, "-m", "lakeops_assets.cli", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, cwd=folder)

@@ -1,0 +1,22 @@
+"""Landing files to bronze tables: exactly once, with provenance, by a schema policy.
+
+Owns which files were seen and what became of each; a bad file never stops the good ones.
+"""
+
+from lakeops_assets.ingest.files import LandingFile
+from lakeops_assets.ingest.ingest import IngestResult, ingest
+from lakeops_assets.ingest.ledger import FileOutcome, ledger_table, outcomes, pending
+from lakeops_assets.ingest.spec import Column, IngestError, IngestSpec
+
+__all__ = [
+    "Column",
+    "FileOutcome",
+    "IngestError",
+    "IngestResult",
+    "IngestSpec",
+    "LandingFile",
+    "ingest",
+    "ledger_table",
+    "outcomes",
+    "pending",
+]
