@@ -21,7 +21,7 @@ def defs() -> dg.Definitions:
     settings.switch_off_telemetry()
     config = settings.load()
     products = dg.Definitions.merge(*(_load(module, config) for module in _modules(config)))
-    groups = sorted({spec.group_name or "default" for spec in products.get_all_asset_specs()})
+    groups = sorted({spec.group_name or "default" for spec in products.resolve_all_asset_specs()})
     return dg.Definitions.merge(
         products,
         dg.Definitions(

@@ -96,7 +96,7 @@ def _models(
     from lakeops_assets.models import registered_models
 
     gates = _gates(lakehouse)
-    found = []
+    found: list[VersionStatus] = []
     for registry in registered_models(settings.tracking_uri, settings.environment):
         if products and registry.name.split(".")[1] not in products:
             continue

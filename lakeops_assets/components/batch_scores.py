@@ -24,7 +24,7 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
     """
 
     table: str = Field(default="scores", description="Name of the table of scores.")
-    model: str = Field(default="model", description="Name of the model within the product.")
+    model_name: str = Field(default="model", description="Name of the model that scores.")
     features: str = Field(
         default="features", description="Feature table; one part means this product's."
     )
@@ -48,7 +48,7 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return the table of scores."""
         product = self.product or context.path.name
-        names = ModelNames(product, self.model)
+        names = ModelNames(product, self.model_name)
         environment = settings.load().environment
         key = dg.AssetKey([product, self.table])
         features_key = asset_key(self.features, product)
@@ -71,7 +71,7 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
         def scores(
             context: dg.AssetExecutionContext, lakeops: LakeopsResource
         ) -> dg.MaterializeResult:
-            lakehouse, registry = lakeops.lakehouse(), lakeops.registry(product, self.model)
+            lakehouse, registry = lakeops.lakehouse(), lakeops.registry(product, self.model_name)
             version = registry.alias("champion")
             if version is None:
                 raise dg.Failure(

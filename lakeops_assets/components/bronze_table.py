@@ -149,10 +149,10 @@ class BronzeTable(dg.Component, dg.Model, dg.Resolvable):
 def ingest_metadata(result: ingest.IngestResult) -> dict[str, Any]:
     """Return what an ingest did; each number is plotted over time."""
     metadata: dict[str, Any] = {
-        "files_ingested": sum(f.status == "ingested" for f in result.files),
-        "files_rejected": result.rejected,
-        "files_deferred": result.deferred,
-        "files_duplicate": result.duplicates,
+        "files_ingested": result.count("ingested"),
+        "files_rejected": result.count("rejected"),
+        "files_deferred": result.count("deferred"),
+        "files_duplicate": result.count("duplicate"),
         "rows_discarded": result.discarded_rows,
         "rows_rescued": result.rescued_rows,
     }

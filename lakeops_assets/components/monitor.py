@@ -154,7 +154,9 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
                 asset_key=drift_key,
                 passed=not significant,
                 severity=dg.AssetCheckSeverity.WARN,
-                description=", ".join(f"{f.column} {f.statistic} {f.value:.3f}" for f in significant)
+                description=", ".join(
+                    f"{f.column} {f.statistic} {f.value:.3f}" for f in significant
+                )
                 or "no column has drifted",
                 metadata={"drifted": len(significant)},
             )
@@ -167,7 +169,9 @@ def drift_metadata(result: monitoring.MonitorResult) -> dict[str, Any]:
     lines = [
         f"| {f.column} | {f.statistic} | {f.value:.4f} | {f.level} |" for f in result.findings[:8]
     ]
-    found = "\n".join(["| column | statistic | value | level |", "| --- | --- | --- | --- |", *lines])
+    found = "\n".join(
+        ["| column | statistic | value | level |", "| --- | --- | --- | --- |", *lines]
+    )
     return {
         "windows": result.windows,
         "strongest_drift": max((f.value for f in result.findings), default=0.0),

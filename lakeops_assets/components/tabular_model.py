@@ -82,9 +82,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         description="Import path of a scikit-learn estimator, such as "
         "`sklearn.linear_model.LogisticRegression`.",
     )
-    params: dict[str, Any] = Field(
-        default_factory=dict, description="Parameters of the estimator."
-    )
+    params: dict[str, Any] = Field(default_factory=dict, description="Parameters of the estimator.")
     categorical: list[str] = Field(
         default_factory=list,
         description="Features to treat as categories though they are numbers; text always is.",
@@ -213,7 +211,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             )
             results = [evaluate_gate(gate, evidence) for gate in gates]
             record_results(
-                lakehouse, evidence, gates, results, now=lakeops.now(), run_id=context.run_id
+                lakehouse, evidence, gates, results, now=lakeops.now(), run_id=context.run.run_id
             )
             for result in results:
                 yield dg.AssetCheckResult(

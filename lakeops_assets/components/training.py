@@ -97,10 +97,9 @@ def train(
         trained = models.train(spec, frame[~held_out])
         test = frame[held_out]
         labels, scores = models.labels(spec, test), trained.score(test)
-        evaluation = models.evaluate(
-            spec.task, labels, scores, resamples=RESAMPLES, seed=spec.seed
-        )
+        evaluation = models.evaluate(spec.task, labels, scores, resamples=RESAMPLES, seed=spec.seed)
         logged = registry.log_training(
+            run_id,
             trained,
             evaluation,
             figures=models.figures(spec.task, labels, scores),
@@ -155,14 +154,20 @@ def _not_worth(
         return ""
     label = quote(spec.label)
     keys = ", ".join(quote(k) for k in spec.primary_key)
-    changed = lakehouse.query(
-        f"SELECT count(*) AS n FROM (SELECT DISTINCT {keys} FROM feed "
-        f"WHERE {label} IS NOT NULL AND _change_type <> 'update_preimage')",
-        {"feed": lakehouse.changes(features, newest.data_version + 1, version)},
-    ).read_all()["n"][0].as_py()
-    total = lakehouse.query(
-        f"SELECT count({label}) AS n FROM {features} VERSION AS OF {version}"
-    ).read_all()["n"][0].as_py()
+    changed = (
+        lakehouse.query(
+            f"SELECT count(*) AS n FROM (SELECT DISTINCT {keys} FROM feed "
+            f"WHERE {label} IS NOT NULL AND _change_type <> 'update_preimage')",
+            {"feed": lakehouse.changes(features, newest.data_version + 1, version)},
+        )
+        .read_all()["n"][0]
+        .as_py()
+    )
+    total = (
+        lakehouse.query(f"SELECT count({label}) AS n FROM {features} VERSION AS OF {version}")
+        .read_all()["n"][0]
+        .as_py()
+    )
     if total and changed / total >= retrain_share:
         return ""
     return (
@@ -354,6 +359,6 @@ def promotion_metadata(
 
 
 def _version_link(mlflow_url: str, registered: str, version: int) -> str:
-    return f"[{registered} version {version}]({mlflow_url}/#/models/{registered}/versions/{version})"
-
-
+    return (
+        f"[{registered} version {version}]({mlflow_url}/#/models/{registered}/versions/{version})"
+    )

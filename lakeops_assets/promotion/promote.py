@@ -22,7 +22,10 @@ class PromotionRefusedError(Exception):
 class Aliases(Protocol):
     """The aliases of one registered model."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Registered name."""
+        ...
 
     def alias(self, alias: str) -> int | None:
         """Return the version that carries an alias; None when none does."""

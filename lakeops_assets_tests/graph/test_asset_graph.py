@@ -41,7 +41,7 @@ def test_the_graph_is_as_it_was_agreed(
 
 
 def test_every_asset_and_field_is_described(config: settings.Settings) -> None:
-    for spec in defs().get_all_asset_specs():
+    for spec in defs().resolve_all_asset_specs():
         assert spec.description, spec.key
     from lakeops_assets import components
 

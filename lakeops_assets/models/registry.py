@@ -1,0 +1,487 @@
+"""What MLflow stores of one model: runs, logged models, versions and aliases.
+
+Only the client API is used. The fluent API keeps an active run per process, which two models that
+are trained in one process would share.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lakeops_assets.models.evaluate import Evaluation
+from lakeops_assets.models.score import Scorer
+from lakeops_assets.models.spec import ModelError
+from lakeops_assets.models.train import Trained
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
+# Tags of a logged model, which make it usable without the run that made it.
+MODEL, FINGERPRINT, SPEC = "lakeops.model", "lakeops.fingerprint", "lakeops.spec_digest"
+DATA_VERSION, SCORING = "lakeops.data_version", "lakeops.scoring"
+REQUIREMENTS = ("scikit-learn", "lightgbm", "pandas", "numpy", "scipy", "cloudpickle")
+EXAMPLE_ROWS = 5
+MOST_MODELS = 1000
+STAGES = {"champion": "Production"}
+
+
+@dataclass(frozen=True)
+class LoggedModelInfo:
+    """A trained model.
+
+    Attributes:
+        model_id: MLflow's id.
+        run_id: Run that made it.
+        experiment_id: Experiment of the run.
+        fingerprint: Specification, data and libraries; see `fingerprint`.
+        spec_digest: Hash of the specification.
+        data_version: Delta version of the table it was trained on.
+        metrics: Metric -> value, with `_low` and `_high`.
+    """
+
+    model_id: str
+    run_id: str
+    experiment_id: str
+    fingerprint: str
+    spec_digest: str
+    data_version: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """A registered version of a model."""
+
+    version: int
+    model_id: str
+    run_id: str
+    created_at: datetime
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class ModelRegistry:
+    """The runs, versions and aliases of one registered model.
+
+    Attributes:
+        tracking_uri: MLflow store.
+        artifact_root: Folder of the artifacts; used where the store is local.
+        registered_name: `<catalog>.<schema>.<model>`.
+        experiment: Name of the experiment of its runs.
+    """
+
+    tracking_uri: str
+    artifact_root: Path
+    registered_name: str
+    experiment: str
+    _cache: dict = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return self.registered_name
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """MLflow's client, on a store that is initialised."""
+        ensure_store(self.tracking_uri)
+        return _client(self.tracking_uri)
+
+    # Training
+
+    @cached_property
+    def experiment_id(self) -> str:
+        """Id of the experiment, which is made when it is missing."""
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return found.experiment_id
+        local = self.tracking_uri.startswith("sqlite")
+        place = (self.artifact_root / self.experiment).as_uri() if local else None
+        try:
+            return self.client.create_experiment(self.experiment, artifact_location=place)
+        except MlflowException:
+            found = self.client.get_experiment_by_name(self.experiment)
+            if found is None:
+                raise
+            return found.experiment_id  # another process was faster
+
+    @contextmanager
+    def start_run(self, name: str, tags: Mapping[str, str]) -> Iterator[str]:
+        """Open an MLflow run and give its id; it ends as FINISHED, or FAILED on an exception."""
+        run = self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags))
+        run_id = run.info.run_id
+        try:
+            yield run_id
+        except BaseException:
+            self.client.set_terminated(run_id, "FAILED")
+            raise
+        self.client.set_terminated(run_id, "FINISHED")
+
+    def log_training(
+        self,
+        run_id: str,
+        trained: Trained,
+        evaluation: Evaluation,
+        *,
+        figures: Mapping[str, Figure],
+        data: pd.DataFrame,
+        table: str,
+        location: str,
+        data_version: int,
+        fingerprint: str,
+    ) -> LoggedModelInfo:
+        """Store a trained model with everything that is known of it.
+
+        The model becomes READY last: a process that is killed before leaves one that nobody finds.
+
+        Args:
+            run_id: Run of the training.
+            trained: The model.
+            evaluation: Its metrics on the held-out rows.
+            figures: Plots by name.
+            data: Rows it was trained and measured on.
+            table: Full name of their table.
+            location: Where the table is.
+            data_version: Delta version that was read.
+            fingerprint: Identifies the model; see `fingerprint`.
+        """
+        client, spec = self.client, trained.spec
+        dataset = _dataset(data, table, location, data_version, spec.label)
+        client.log_inputs(run_id, datasets=[_dataset_input(dataset)])
+        params = {"estimator": spec.estimator, "seed": spec.seed, "test_share": spec.test_share}
+        params |= {f"params.{k}": v for k, v in spec.params.items()}
+        shown = {k: str(v)[:500] for k, v in params.items()}
+        tags = {
+            MODEL: self.name,
+            FINGERPRINT: fingerprint,
+            SPEC: spec.digest(),
+            DATA_VERSION: str(data_version),
+            SCORING: json.dumps(
+                {
+                    "task": spec.task,
+                    "numeric": trained.numeric,
+                    "categorical": trained.categorical,
+                    "positive": str(spec.positive),
+                    "negative": trained.negative,
+                    "primary_key": spec.primary_key,
+                }
+            ),
+        }
+        logged = client.create_logged_model(
+            self.experiment_id,
+            name=re.sub(r"[^A-Za-z0-9_-]", "-", self.name),
+            source_run_id=run_id,
+            params=shown,
+            tags=tags,
+            model_type=spec.task,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            _save(trained, data, Path(folder) / "model")
+            client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
+        for name, figure in figures.items():
+            client.log_figure(run_id, figure, f"plots/{name}.png")
+        values = {"rows_trained": float(trained.rows), "rows_held_out": float(evaluation.rows)}
+        for name, measured in evaluation.metrics.items():
+            values |= {name: measured.value, f"{name}_low": measured.low}
+            values |= {f"{name}_high": measured.high}
+        client.log_batch(
+            run_id,
+            metrics=_metrics(values, logged.model_id, run_id, dataset),
+            params=_params(shown),
+        )
+        return _info(client.finalize_logged_model(logged.model_id, "READY"))
+
+    def find_model(self, fingerprint: str) -> LoggedModelInfo | None:
+        """Return the finished model with a fingerprint; None when there is none."""
+        return next((m for m in self._models() if m.fingerprint == fingerprint), None)
+
+    def newest_model(self) -> LoggedModelInfo | None:
+        """Return the finished model that was trained last; None before the first."""
+        return next(iter(self._models()), None)
+
+    def _models(self) -> Iterator[LoggedModelInfo]:
+        found = self.client.search_logged_models(
+            experiment_ids=[self.experiment_id],
+            order_by=[{"field_name": "creation_timestamp", "ascending": False}],
+            max_results=MOST_MODELS,
+        )
+        for model in found:
+            if model.tags.get(MODEL) == self.name and str(model.status) == "READY":
+                yield _info(model)
+
+    # Versions
+
+    def register(self, model_id: str, run_id: str, tags: Mapping[str, str]) -> int:
+        """Return the version of a trained model, which is made when there is none yet."""
+        from mlflow.exceptions import MlflowException
+
+        for version in self.versions():
+            if version.model_id == model_id:
+                return version.version
+        try:
+            self.client.create_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        made = self.client.create_model_version(
+            self.name,
+            source=f"models:/{model_id}",
+            run_id=run_id,
+            model_id=model_id,
+            tags=dict(tags),
+        )
+        return int(made.version)
+
+    def versions(self) -> list[VersionInfo]:
+        """Return all versions, newest first."""
+        aliases = self._aliases()
+        found = self.client.search_model_versions(f"name = '{self.name}'")
+        return sorted(
+            (
+                VersionInfo(
+                    version=int(v.version),
+                    model_id=v.model_id or "",
+                    run_id=v.run_id or "",
+                    created_at=datetime.fromtimestamp(v.creation_timestamp / 1000, UTC),
+                    aliases=tuple(sorted(a for a, n in aliases.items() if n == int(v.version))),
+                    tags=dict(v.tags or {}),
+                    metrics=self._logged(v.model_id).metrics if v.model_id else {},
+                )
+                for v in found
+            ),
+            key=lambda v: -v.version,
+        )
+
+    def version(self, version: int) -> VersionInfo:
+        """Return one version.
+
+        Raises:
+            ModelError: There is none of that number.
+        """
+        found = self.versions()
+        for info in found:
+            if info.version == version:
+                return info
+        there = ", ".join(str(v.version) for v in found) or "none"
+        raise ModelError(f"{self.name} has no version {version}; it has: {there}")
+
+    def alias(self, alias: str) -> int | None:
+        """Return the version that carries an alias; None when none does."""
+        return self._aliases().get(alias)
+
+    def set_alias(self, alias: str, version: int) -> None:
+        """Move an alias to a version; the champion gets its stage too, for older readers."""
+        self.client.set_registered_model_alias(self.name, alias, str(version))
+        if alias in STAGES:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                self.client.transition_model_version_stage(
+                    self.name, str(version), STAGES[alias], archive_existing_versions=True
+                )
+
+    def delete_alias(self, alias: str) -> None:
+        """Remove an alias; does nothing where none is."""
+        if self.alias(alias) is not None:
+            self.client.delete_registered_model_alias(self.name, alias)
+
+    def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+        for key, value in tags.items():
+            self.client.set_model_version_tag(self.name, str(version), key, value)
+
+    def data_version(self, version: int) -> int:
+        """Return the Delta version of the feature table that a version was trained on."""
+        return self._logged(self.version(version).model_id).data_version
+
+    def primary_key(self, version: int) -> list[str]:
+        """Return the key of the rows that a version scores."""
+        model = self.client.get_logged_model(self.version(version).model_id)
+        return list(json.loads(model.tags[SCORING])["primary_key"])
+
+    def load(self, version: int) -> Scorer:
+        """Return a version ready to score.
+
+        Raises:
+            ModelError: There is no such version.
+        """
+        model = self.client.get_logged_model(self.version(version).model_id)
+        scoring = json.loads(model.tags[SCORING])
+        return Scorer(
+            pipeline=_pipeline(model.artifact_location, self.tracking_uri),
+            task=scoring["task"],
+            numeric=tuple(scoring["numeric"]),
+            categorical=tuple(scoring["categorical"]),
+            positive=scoring["positive"],
+            negative=scoring["negative"],
+            model=f"{self.name} version {version}",
+        )
+
+    def _aliases(self) -> dict[str, int]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            model = self.client.get_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}
+        return {alias: int(version) for alias, version in model.aliases.items()}
+
+    def _logged(self, model_id: str) -> LoggedModelInfo:
+        if model_id not in self._cache:
+            self._cache[model_id] = _info(self.client.get_logged_model(model_id))
+        return self._cache[model_id]
+
+
+def registered_models(tracking_uri: str, catalog: str) -> list[ModelRegistry]:
+    """Return the registries of a catalog's models, sorted by name."""
+    ensure_store(tracking_uri)
+    found = _client(tracking_uri).search_registered_models()
+    return [
+        ModelRegistry(tracking_uri, Path(), model.name, ".".join(model.name.split(".")[:2]))
+        for model in sorted(found, key=lambda m: m.name)
+        if model.name.startswith(f"{catalog}.")
+    ]
+
+
+def ensure_store(tracking_uri: str) -> None:
+    """Create the tables of a SQLite store once, even if several processes start together.
+
+    MLflow migrates the store when it is first opened, and two processes that do so at the same
+    time break it.
+    """
+    if not tracking_uri.startswith("sqlite:///") or tracking_uri in _ready:
+        return
+    import fcntl
+
+    path = Path(tracking_uri.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _client(tracking_uri).search_experiments(max_results=1)
+    _ready.add(tracking_uri)
+
+
+_ready: set[str] = set()
+
+
+@lru_cache(maxsize=8)
+def _client(tracking_uri: str) -> MlflowClient:
+    import logging
+
+    from mlflow import MlflowClient
+
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+@lru_cache(maxsize=4)
+def _pipeline(artifact_location: str, tracking_uri: str) -> Any:
+    import mlflow.sklearn
+    from mlflow.artifacts import download_artifacts
+
+    path = download_artifacts(artifact_uri=artifact_location, tracking_uri=tracking_uri)
+    return mlflow.sklearn.load_model(path)
+
+
+def _save(trained: Trained, data: pd.DataFrame, path: Path) -> None:
+    import mlflow.sklearn
+    from mlflow.models import infer_signature
+
+    from lakeops_assets.models.pipeline import prepare
+
+    example = prepare(data.head(EXAMPLE_ROWS), trained.numeric, trained.categorical)
+    classification = trained.spec.task == "classification"
+    predict = trained.pipeline.predict_proba if classification else trained.pipeline.predict
+    with warnings.catch_warnings():
+        # MLflow warns that cloudpickle can run code when it is loaded; the store is our own, and
+        # its other format refuses LightGBM.
+        warnings.simplefilter("ignore")
+        mlflow.sklearn.save_model(
+            trained.pipeline,
+            str(path),
+            serialization_format="cloudpickle",
+            signature=infer_signature(example, predict(example)),
+            pip_requirements=[f"{n}=={metadata.version(n)}" for n in REQUIREMENTS],
+            pyfunc_predict_fn="predict_proba" if classification else "predict",
+            input_example=example,
+        )
+
+
+def _dataset(data: pd.DataFrame, table: str, location: str, data_version: int, label: str) -> Any:
+    from mlflow.data.delta_dataset_source import DeltaDatasetSource
+    from mlflow.data.pandas_dataset import from_pandas
+
+    source = DeltaDatasetSource(path=location, delta_table_version=data_version)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # integers may have gaps; they are cast before training
+        return from_pandas(
+            data, source=source, name=table, targets=label, digest=f"v{data_version}"
+        )
+
+
+def _dataset_input(dataset: Any) -> Any:
+    from mlflow.entities import DatasetInput, InputTag
+
+    return DatasetInput(
+        dataset=dataset._to_mlflow_entity(),
+        tags=[InputTag("mlflow.data.context", "training and held-out rows")],
+    )
+
+
+def _metrics(values: Mapping[str, float], model_id: str, run_id: str, dataset: Any) -> list[Any]:
+    import time
+
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [
+        Metric(
+            key=key,
+            value=value,
+            timestamp=now,
+            step=0,
+            model_id=model_id,
+            run_id=run_id,
+            dataset_name=dataset.name,
+            dataset_digest=dataset.digest,
+        )
+        for key, value in values.items()
+    ]
+
+
+def _params(values: Mapping[str, str]) -> list[Any]:
+    from mlflow.entities import Param
+
+    return [Param(key, value) for key, value in values.items()]
+
+
+def _info(model: LoggedModel) -> LoggedModelInfo:
+    return LoggedModelInfo(
+        model_id=model.model_id,
+        run_id=model.source_run_id or "",
+        experiment_id=model.experiment_id,
+        fingerprint=model.tags.get(FINGERPRINT, ""),
+        spec_digest=model.tags.get(SPEC, ""),
+        data_version=int(model.tags.get(DATA_VERSION, -1)),
+        metrics={m.key: float(m.value) for m in model.metrics or []},
+    )
