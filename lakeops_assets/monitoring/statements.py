@@ -4,12 +4,12 @@ Rows are grouped in several ways at once: by window, by window and slice, by win
 Each way is a `Grouping`, and each grouping is read by three statements that touch only the columns
 they need: moments (one aggregation), ranks (quantiles) and items (frequent values).
 
-Quantiles are exact: values are ranked in a window function, which an engine may spill to disk,
-and of the ranks only the wanted ones leave it. On DuckDB a million doubles cost 0.2 CPU seconds
-this way, its own list of exact quantiles 0.9. The approximate alternative, `percentile_approx`,
-holds a sketch instead of the values: it costs half as much, but on DuckDB (a t-digest) a quantile
-next to a value that many rows share can be off by three percent of the rows, and which rows were
-read first shows in the result. It is for tables that are too large to be sorted.
+Quantiles are exact: values are ranked in a window function, and of the ranks only the wanted ones
+leave it. On DuckDB a million doubles cost 0.2 CPU seconds this way, its own list of exact quantiles
+0.9. The approximate alternative, `percentile_approx`, holds a sketch instead of the values and
+costs half as much for many rows, but on DuckDB (a t-digest) a quantile next to a value that many
+rows share can be off by three percent of the rows, and the order of the rows shows in the result.
+It is for tables that are too large to be sorted.
 """
 
 from __future__ import annotations
@@ -133,28 +133,31 @@ def ranks(grouping: Grouping, columns: Sequence[Column], *, quantiles: int) -> s
     array of structs in ascending order. `points` is how many of the quantiles are at or below the
     value `x`, and `median` whether it is the median.
     """
-    k = 2 * quantiles
+    over = _over(grouping)
     branches = []
     for i, column in _of_kind(columns, ColumnKind.NUMERIC, ColumnKind.TEMPORAL):
         x = f"x{i}" if column.kind is ColumnKind.NUMERIC else f"v{i}"
-        over = _over(grouping)
-        ranked = (
-            f"SELECT {_listed(grouping, f'{x} AS x')}, row_number() OVER ({over} ORDER BY {x}) "
-            f"AS rank, count(*) OVER ({over}) AS n FROM ({_rows(grouping, [(i, column)])}) AS r "
-            f"WHERE {x} IS NOT NULL"
-        )
-        # Quantile j is the value of rank r with (j + 1/2) / quantiles in ((r - 1) / n, r / n].
-        points = (
-            f"SELECT {_listed(grouping, 'x')}, rank = (n + 1) div 2 AS median, "
-            f"({k} * rank + n) div (2 * n) AS points, "
-            f"({k} * (rank - 1) + n) div (2 * n) AS points_before FROM ({ranked}) AS ranked"
-        )
-        value = "named_struct('points', points, 'x', x, 'median', median)"
         branches.append(
-            f"SELECT {_listed(grouping, f'{i} AS i')}, sort_array(collect_list({value})) AS ranked "
-            f"FROM ({points}) AS points WHERE points > points_before OR median" + _grouped(grouping)
+            f"SELECT {_listed(grouping, f'{i} AS i', f'{x} AS x')}, "
+            f"row_number() OVER ({over} ORDER BY {x}) AS rank, count(*) OVER ({over}) AS n "
+            f"FROM ({_rows(grouping, [(i, column)])}) AS r WHERE {x} IS NOT NULL"
         )
-    return " UNION ALL ".join(branches)
+    if not branches:
+        return ""
+    k = 2 * quantiles
+    # Quantile j is the value of rank r with (j + 1/2) / quantiles in ((r - 1) / n, r / n].
+    points = (
+        f"SELECT {_listed(grouping, 'i', 'x')}, rank = (n + 1) div 2 AS median, "
+        f"({k} * rank + n) div (2 * n) AS points, "
+        f"({k} * (rank - 1) + n) div (2 * n) AS points_before "
+        f"FROM ({' UNION ALL '.join(branches)}) AS ranked"
+    )
+    value = "named_struct('points', points, 'x', x, 'median', median)"
+    return (
+        f"SELECT {_listed(grouping, 'i')}, sort_array(collect_list({value})) AS ranked "
+        f"FROM ({points}) AS points WHERE points > points_before OR median "
+        f"GROUP BY {_listed(grouping, 'i')}"
+    )
 
 
 def items(grouping: Grouping, columns: Sequence[Column]) -> str:
@@ -163,26 +166,27 @@ def items(grouping: Grouping, columns: Sequence[Column]) -> str:
     Columns of the result are the grouping's keys, `i` for the column's position, `distinct_count`,
     and `items`: an array of structs `position`, `item`, `n`, most frequent first.
     """
-    branches = []
-    for i, column in _of_kind(columns, ColumnKind.CATEGORICAL):
-        counted = (
-            f"SELECT {_listed(grouping, f'v{i} AS item')}, count(*) AS n "
-            f"FROM ({_rows(grouping, [(i, column)])}) AS r WHERE v{i} IS NOT NULL "
-            f"GROUP BY {_listed(grouping, f'v{i}')}"
-        )
-        over = _over(grouping)
-        # Equal counts are ordered by the item, so that the same rows give the same sketch.
-        ordered = (
-            f"SELECT {_listed(grouping, 'item')}, n, count(*) OVER ({over}) AS different, "
-            f"row_number() OVER ({over} ORDER BY n DESC, item) AS position FROM ({counted}) AS c"
-        )
-        value = "named_struct('position', position, 'item', item, 'n', n)"
-        branches.append(
-            f"SELECT {_listed(grouping, f'{i} AS i')}, max(different) AS distinct_count, "
-            f"sort_array(collect_list({value})) AS items FROM ({ordered}) AS o "
-            f"WHERE position <= {FREQUENT_ITEMS}" + _grouped(grouping)
-        )
-    return " UNION ALL ".join(branches)
+    branches = [
+        f"SELECT {_listed(grouping, f'{i} AS i', f'v{i} AS item')}, count(*) AS n "
+        f"FROM ({_rows(grouping, [(i, column)])}) AS r WHERE v{i} IS NOT NULL "
+        f"GROUP BY {_listed(grouping, f'v{i}')}"
+        for i, column in _of_kind(columns, ColumnKind.CATEGORICAL)
+    ]
+    if not branches:
+        return ""
+    over = f"PARTITION BY {_listed(grouping, 'i')}"
+    # Equal counts are ordered by the item, so that the same rows give the same sketch.
+    ordered = (
+        f"SELECT {_listed(grouping, 'i', 'item', 'n')}, count(*) OVER ({over}) AS different, "
+        f"row_number() OVER ({over} ORDER BY n DESC, item) AS position "
+        f"FROM ({' UNION ALL '.join(branches)}) AS counted"
+    )
+    value = "named_struct('position', position, 'item', item, 'n', n)"
+    return (
+        f"SELECT {_listed(grouping, 'i')}, max(different) AS distinct_count, "
+        f"sort_array(collect_list({value})) AS items FROM ({ordered}) AS ordered "
+        f"WHERE position <= {FREQUENT_ITEMS} GROUP BY {_listed(grouping, 'i')}"
+    )
 
 
 def _rows(grouping: Grouping, columns: Sequence[tuple[int, Column]]) -> str:
