@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     Numbers = npt.NDArray[np.float64]
 
+# Bins of the PSI.
 BINS = 10
+# Size from which the KS distribution is taken from its limit: the exact one adds up as many terms.
+LARGE = 20_000
 
 
 class Significance(NamedTuple):
@@ -49,8 +52,11 @@ def ks(current: Numbers, base: Numbers, n_current: int, n_base: int) -> Signific
     The statistic is the largest difference of the two empirical distributions of the quantiles, a
     multiple of 1/k and within 1/k of the one of all rows. The p-value is that of the two-sided
     test of one sample of size n1 n2 / (n1 + n2), rounded: `scipy.stats.kstwo.sf`, which
-    reproduces the values that Databricks' drift tables hold. With millions of rows a statistic
-    that rounds to 0.001 already has a p-value of zero: judge by effect sizes.
+    reproduces the values that Databricks' drift tables hold. Above a size of 20000 it is taken
+    from Kolmogorov's limit with Vrbik's correction, which agrees to 0.1 % where it is above 1e-6
+    and does not take seconds. With millions of rows the grid alone makes a p-value of zero: judge
+    by effect sizes. Source: Vrbik, Small-sample corrections to Kolmogorov-Smirnov test
+    statistic, 2018.
 
     Args:
         current: k quantiles, ascending.
@@ -59,7 +65,6 @@ def ks(current: Numbers, base: Numbers, n_current: int, n_base: int) -> Signific
         n_base: Numbers that `base` was made of.
     """
     import numpy as np
-    from scipy.stats import kstwo  # type: ignore[attr-defined]  # made at run time
 
     k = len(current)
     values = np.concatenate([current, base])
@@ -67,7 +72,19 @@ def ks(current: Numbers, base: Numbers, n_current: int, n_base: int) -> Signific
     below_base = np.searchsorted(base, values, side="right")
     statistic = float(np.abs(below_current - below_base).max() / k)
     size = max(1, round(n_current * n_base / (n_current + n_base)))
-    return Significance(statistic, float(kstwo.sf(statistic, size)))
+    return Significance(statistic, _ks_pvalue(statistic, size))
+
+
+def _ks_pvalue(statistic: float, size: int) -> float:
+    from math import sqrt
+
+    from scipy.special import kolmogorov
+    from scipy.stats import kstwo  # type: ignore[attr-defined]  # made at run time
+
+    if size <= LARGE:
+        return float(kstwo.sf(statistic, size))
+    z = statistic * sqrt(size)
+    return float(kolmogorov(z + 1 / (6 * sqrt(size)) + (z - 1) / (4 * size)))
 
 
 def wasserstein(current: Numbers, base: Numbers) -> float:

@@ -37,6 +37,15 @@ def test_the_pvalue_is_the_one_that_was_published(
     assert statistics.ks(shifted, points, n1, n2) == (statistic, pvalue)
 
 
+@pytest.mark.parametrize("moved", [0, 1, 3, 7, 12, 20, 25])
+def test_the_pvalue_of_many_rows_is_close_to_the_exact_one(moved: int) -> None:
+    points = np.arange(1000.0)
+    n = 2 * statistics.LARGE + 10
+    found = statistics.ks(points + moved, points, n, n)
+    assert found.statistic == moved / 1000
+    assert found.pvalue == pytest.approx(scipy.stats.kstwo.sf(moved / 1000, n // 2), rel=1e-3)
+
+
 @given(samples, samples)
 def test_ks_is_within_its_grid_of_the_statistic_of_all_rows(a: list, b: list) -> None:
     found = statistics.ks(sketch(a), sketch(b), len(a), len(b))
