@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,11 @@ from lakeops_assets import settings
 from lakeops_assets.components.refresh import refresh_sensor
 from lakeops_assets.components.resources import LakeopsResource
 
+# ComponentTree works from a wheel, where load_from_defs_folder misses a pyproject.toml; it is
+# public and still marked as beta. So are checks that evaluate several gates together.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
 
 @dg.definitions
 def defs() -> dg.Definitions:
@@ -21,7 +27,7 @@ def defs() -> dg.Definitions:
     settings.switch_off_telemetry()
     config = settings.load()
     products = dg.Definitions.merge(*(_load(module, config) for module in _modules(config)))
-    groups = sorted({spec.group_name or "default" for spec in products.resolve_all_asset_specs()})
+    groups = sorted({spec.group_name or "default" for spec in _specs(products)})
     return dg.Definitions.merge(
         products,
         dg.Definitions(
@@ -33,6 +39,14 @@ def defs() -> dg.Definitions:
             sensors=[refresh_sensor()],
         ),
     )
+
+
+def _specs(definitions: dg.Definitions) -> Iterator[dg.AssetSpec]:
+    for asset in definitions.assets or []:
+        if isinstance(asset, dg.AssetSpec):
+            yield asset
+        elif isinstance(asset, dg.AssetsDefinition):
+            yield from asset.specs
 
 
 def _product_job(product: str) -> dg.UnresolvedAssetJobDefinition:
@@ -55,8 +69,4 @@ def _modules(config: settings.Settings) -> list[ModuleType]:
 
 def _load(module: ModuleType, config: settings.Settings) -> dg.Definitions:
     root = Path(__file__).parent.parent if module is lakeops_assets.defs else config.products.parent
-    with warnings.catch_warnings():
-        # ComponentTree works from a wheel, where load_from_defs_folder misses a pyproject.toml.
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        return dg.ComponentTree.from_module(module, project_root=root).build_defs()
+    return dg.ComponentTree.from_module(module, project_root=root).build_defs()

@@ -9,14 +9,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import resources
 
 import dagster as dg
 from dagster._core.utils import make_new_run_id
+from dagster._utils.error import SerializableErrorInfo
 
 from lakeops_assets import samples
 from lakeops_assets.components.names import LAYER, ROW_COUNT
 from lakeops_assets.components.resources import LakeopsResource
-from lakeops_assets.components.staleness import stale_assets, with_downstream
+from lakeops_assets.components.staleness import AssetGraph, stale_assets, with_downstream
 from lakeops_assets.definitions import defs as build_definitions
 from lakeops_assets.settings import Settings
 
@@ -115,7 +117,7 @@ def run(
                 break
             result = _execute(definitions, instance, selected, report)
             run_ids.append(result.run_id)
-            outcomes.update(_outcomes(result, graph, selected, reasons))
+            outcomes.update(_outcomes(result, instance, selected, reasons))
             failed_gates = _failed_blocking_checks(result, definitions)
             blocked.extend(failed_gates)
             if not failed_gates:
@@ -134,7 +136,7 @@ def run(
     )
 
 
-def _choose(products: Sequence[str], graph: dg.AssetGraph) -> list[str]:
+def _choose(products: Sequence[str], graph: AssetGraph) -> list[str]:
     there = sorted({graph.get(k).group_name or "" for k in graph.materializable_asset_keys})
     unknown = [p for p in products if p not in there]
     if unknown:
@@ -156,9 +158,17 @@ def _land_samples(products: Sequence[str], settings: Settings) -> int:
     return landed
 
 
+def prepare_dagster_home(settings: Settings) -> None:
+    """Make the folder of the Dagster instance, with telemetry off, where there is none."""
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    config = settings.dagster_home / "dagster.yaml"
+    if not config.exists():
+        config.write_text(resources.files(__package__).joinpath("dagster.yaml").read_text())
+
+
 @contextmanager
 def _instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    prepare_dagster_home(settings)
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     with dg.DagsterInstance.get() as instance:
         yield instance
@@ -185,7 +195,7 @@ def _alive(pid: int) -> bool:
 
 def _reasons(
     definitions: dg.Definitions,
-    graph: dg.AssetGraph,
+    graph: AssetGraph,
     instance: dg.DagsterInstance,
     lakeops: LakeopsResource,
     keys: Sequence[dg.AssetKey],
@@ -195,7 +205,7 @@ def _reasons(
     for key in keys:
         if graph.get(key).metadata.get(LAYER) != "bronze":
             continue
-        sensor = definitions.get_sensor_def(f"{'_'.join(key.path)}_landing")
+        sensor = definitions.resolve_sensor_def(f"{'_'.join(key.path)}_landing")
         with dg.build_sensor_context(instance=instance, resources={"lakeops": lakeops}) as context:
             request = sensor(context)
         if isinstance(request, dg.RunRequest):
@@ -252,7 +262,7 @@ def _watched(instance: dg.DagsterInstance, run_id: str, report: Report) -> Itera
 
 def _outcomes(
     result: dg.ExecuteInProcessResult,
-    graph: dg.AssetGraph,
+    instance: dg.DagsterInstance,
     selected: Sequence[dg.AssetKey],
     reasons: dict[dg.AssetKey, str],
 ) -> dict[dg.AssetKey, AssetOutcome]:
@@ -260,9 +270,15 @@ def _outcomes(
         key: AssetOutcome(key.to_user_string(), "skipped", reason=reasons[key]) for key in selected
     }
     steps: dict[str, list[dg.AssetKey]] = {}
-    for event in result.all_events:
-        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED and event.step_key:
-            steps.setdefault(event.step_key, []).append(event.asset_key or dg.AssetKey(""))
+    planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    for entry in instance.all_logs(result.run_id, of_type=planned):
+        if entry.dagster_event and entry.dagster_event.asset_key and entry.step_key:
+            steps.setdefault(entry.step_key, []).append(entry.dagster_event.asset_key)
+    checked: dict[str, dg.AssetKey] = {}
+    planned_checks = dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
+    for entry in instance.all_logs(result.run_id, of_type=planned_checks):
+        if entry.dagster_event and entry.step_key:
+            checked[entry.step_key] = entry.dagster_event.asset_check_planned_data.asset_key
     for event in result.all_events:
         made = steps.get(event.step_key or "", [])
         if event.event_type == dg.DagsterEventType.STEP_SUCCESS:
@@ -270,12 +286,10 @@ def _outcomes(
             for key in made:
                 outcomes[key] = replace(outcomes[key], status="ok", seconds=seconds)
         elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-            error = event.step_failure_data.error
-            cause = error.cause or error if error else None
-            for key in made:
-                outcomes[key] = replace(
-                    outcomes[key], status="failed", reason=cause.message.strip() if cause else ""
-                )
+            # A check that could not be evaluated has failed; its asset is the one to look at.
+            for key in made or [checked[event.step_key or ""]]:
+                reason = _root_cause(event.step_failure_data.error)
+                outcomes[key] = replace(outcomes[key], status="failed", reason=reason)
     for event in result.get_asset_materialization_events():
         materialization = event.materialization
         rows = materialization.metadata.get(ROW_COUNT)
@@ -294,6 +308,12 @@ def _outcomes(
     return outcomes
 
 
+def _root_cause(error: SerializableErrorInfo | None) -> str:
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "it ended without an error"
+
+
 def _failed_blocking_checks(
     result: dg.ExecuteInProcessResult, definitions: dg.Definitions
 ) -> list[str]:
@@ -302,7 +322,7 @@ def _failed_blocking_checks(
         f"{check.asset_key.to_user_string()}: {check.check_name}"
         for check in result.get_asset_check_evaluations()
         if not check.passed
-        and graph.get_check_spec(check.asset_check_key).blocking
+        and graph.get(check.asset_check_key).blocking
         and check.severity == dg.AssetCheckSeverity.ERROR
     ]
 

@@ -40,7 +40,7 @@ def progress(*, enabled: bool) -> Iterator[Callable[[str, str], None]]:
 
 def run_summary(summary: RunSummary, settings: Settings) -> None:
     """Print what a run did to each asset."""
-    console = Console()
+    console = _console()
     if summary.landed:
         console.print(f"Landed {summary.landed} files of sample data.\n")
     table = _table("", "asset", ">rows", "version", ">seconds", "checks")
@@ -51,7 +51,7 @@ def run_summary(summary: RunSummary, settings: Settings) -> None:
             MARKS.get(outcome.status, "[dim]=[/]"),
             outcome.asset,
             "" if outcome.rows is None else f"{outcome.rows:,}",
-            outcome.version,
+            outcome.version[:14],
             f"{outcome.seconds:.1f}" if outcome.seconds else "",
             ", ".join(checks),
         )
@@ -72,7 +72,7 @@ def run_summary(summary: RunSummary, settings: Settings) -> None:
 
 def landed(files: Landed, product: str) -> None:
     """Print what was landed."""
-    console = Console()
+    console = _console()
     if not files.files:
         console.print(f"All sample data of {product} has landed already.")
         return
@@ -85,7 +85,7 @@ def landed(files: Landed, product: str) -> None:
 
 def status(found: Status) -> None:
     """Print tables and model versions."""
-    console = Console()
+    console = _console()
     if not found.tables:
         console.print(f"Catalog {found.environment} has no tables yet. Next: `lakeops run`")
         return
@@ -110,7 +110,7 @@ def status(found: Status) -> None:
 
 def rows(reader: pa.RecordBatchReader, limit: int) -> None:
     """Print the first rows of a result."""
-    console = Console()
+    console = _console()
     table = _table(*reader.schema.names)
     shown, more = 0, False
     for batch in reader:
@@ -127,7 +127,7 @@ def rows(reader: pa.RecordBatchReader, limit: int) -> None:
 
 def product(files: Sequence[Path], name: str, settings: Settings) -> None:
     """Print what was written for a new product and what to do next."""
-    console = Console()
+    console = _console()
     for path in files:
         console.print(f"wrote {path}", soft_wrap=True)
     console.print(
@@ -139,13 +139,19 @@ def product(files: Sequence[Path], name: str, settings: Settings) -> None:
 
 def findings(found: Sequence[Finding]) -> None:
     """Print what the doctor found."""
-    console = Console()
+    console = _console()
     for finding in found:
         console.print(
             f"{LEVELS[finding.level]} {finding.subject}: {escape(finding.found)}", soft_wrap=True
         )
         if finding.fix:
             console.print(f"    fix: {escape(finding.fix)}", soft_wrap=True)
+
+
+def _console() -> Console:
+    """Return a console that is wide enough where there is no terminal that says how wide."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, 140))
 
 
 def _table(*columns: str) -> Table:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+from lakeops_assets.commands.run import prepare_dagster_home
 from lakeops_assets.settings import NO_TELEMETRY, Settings
 
 LOOPBACK = "127.0.0.1"
@@ -26,7 +27,7 @@ def serve(settings: Settings, port: int, mlflow_port: int) -> int:
     """
     for name, number in (("--port", port), ("--mlflow-port", mlflow_port)):
         _check_free(name, number)
-    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    prepare_dagster_home(settings)
     env = {
         **os.environ,
         **NO_TELEMETRY,

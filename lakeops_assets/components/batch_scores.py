@@ -1,7 +1,5 @@
 """Champion and feature table to a log of scores."""
 
-from __future__ import annotations
-
 import dagster as dg
 from pydantic import Field
 

@@ -1,7 +1,5 @@
 """Landing files to a bronze Delta table, exactly once."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import dagster as dg

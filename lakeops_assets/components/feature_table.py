@@ -1,7 +1,5 @@
 """A SELECT beside the YAML becomes a feature table."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import dagster as dg

@@ -1,7 +1,5 @@
 """Profile and drift of a table against a baseline."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, Literal
 

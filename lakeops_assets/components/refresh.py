@@ -1,12 +1,10 @@
 """The sensor that keeps everything downstream of the bronze tables up to date."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from lakeops_assets.components.names import LAYER, digest
 from lakeops_assets.components.resources import LakeopsResource
-from lakeops_assets.components.staleness import input_versions, stale_assets
+from lakeops_assets.components.staleness import AssetGraph, input_versions, stale_assets
 
 IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
@@ -60,7 +58,7 @@ def refresh_sensor(interval_seconds: int = 30) -> dg.SensorDefinition:
 
 
 def refreshable(
-    graph: dg.AssetGraph, stale: dict[dg.AssetKey, str], instance: dg.DagsterInstance
+    graph: AssetGraph, stale: dict[dg.AssetKey, str], instance: dg.DagsterInstance
 ) -> dict[dg.AssetKey, str]:
     """Return the stale assets that have something to be made from.
 

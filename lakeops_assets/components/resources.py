@@ -100,4 +100,4 @@ class LakeopsResource(dg.ConfigurableResource):
                 pass
             finally:
                 fresh.unlink()
-        return f"{path.read_text().strip()}/{self.environment}"
+        return f"{path.read_text().strip()}.{self.environment}"

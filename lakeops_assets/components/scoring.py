@@ -116,7 +116,7 @@ def _scores(
             predicted = scorer.predict(batch)
             same = {"model_version": str(version), "scored_at": now}
             columns = [batch.column(name) for name in repeated]
-            columns += [predicted[f.name].combine_chunks() for f in scorer.prediction_fields()]
+            columns += [predicted.column(f.name) for f in scorer.prediction_fields()]
             columns += [
                 pa.repeat(pa.scalar(value, schema.field(name).type), batch.num_rows)
                 for name, value in {**same, "features_version": features_version}.items()

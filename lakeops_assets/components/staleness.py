@@ -1,7 +1,8 @@
 """Which assets are not up to date, judged by states and not by events.
 
 An asset is stale when it was never made, when its code changed, when something it read has another
-data version now than the one it recorded, or when its table is not the one it recorded. Nothing is
+data version now than the one it recorded, when its table is not the one it recorded, or when one of
+its blocking checks was not evaluated on it. Nothing is
 lost when a sensor was off, a code location was reloaded or a run was killed: the next look finds
 the same difference. `lakeops run` and the refresh sensor ask the same question here.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph as AssetGraph
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_TAG,
@@ -23,7 +25,7 @@ from lakeops_assets.lakehouse import TableName
 
 
 def stale_assets(
-    graph: dg.AssetGraph, instance: dg.DagsterInstance, lakeops: LakeopsResource
+    graph: AssetGraph, instance: dg.DagsterInstance, lakeops: LakeopsResource
 ) -> dict[dg.AssetKey, str]:
     """Return the assets that are not up to date and why, upstream first.
 
@@ -33,13 +35,17 @@ def stale_assets(
     tags = _materialization_tags(instance, keys)
     stale: dict[dg.AssetKey, str] = {}
     for key in keys:
-        reason = _own_reason(graph, key, tags, lakeops) or _upstream_reason(graph, key, stale)
+        reason = (
+            _own_reason(graph, key, tags, lakeops)
+            or _check_reason(graph, key, instance)
+            or _upstream_reason(graph, key, stale)
+        )
         if reason:
             stale[key] = reason
     return stale
 
 
-def with_downstream(graph: dg.AssetGraph, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
+def with_downstream(graph: AssetGraph, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
     """Return assets and everything that depends on them."""
     found: set[dg.AssetKey] = set()
     waiting = list(keys)
@@ -52,7 +58,7 @@ def with_downstream(graph: dg.AssetGraph, keys: Iterable[dg.AssetKey]) -> set[dg
 
 
 def input_versions(
-    graph: dg.AssetGraph, instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]
+    graph: AssetGraph, instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]
 ) -> dict[str, str]:
     """Return the present data versions of what some assets read; names the state for a run key."""
     parents = sorted({p for k in keys for p in graph.get(k).parent_keys})
@@ -73,7 +79,7 @@ def _materialization_tags(
 
 
 def _own_reason(
-    graph: dg.AssetGraph,
+    graph: AssetGraph,
     key: dg.AssetKey,
     tags: Mapping[dg.AssetKey, Mapping[str, str]],
     lakeops: LakeopsResource,
@@ -107,9 +113,23 @@ def _table_reason(
     return "its table is missing" if version is None else "its table was written outside a run"
 
 
-def _upstream_reason(
-    graph: dg.AssetGraph, key: dg.AssetKey, stale: Mapping[dg.AssetKey, str]
-) -> str:
+def _check_reason(graph: AssetGraph, key: dg.AssetKey, instance: dg.DagsterInstance) -> str:
+    """A run that ended between an asset and its gates leaves no verdict; it has to be made up."""
+    made = instance.get_latest_materialization_event(key)
+    run_id = made.run_id if made else ""
+    for check in sorted(graph.get(key).check_keys):
+        if not graph.get(check).blocking:
+            continue
+        record = instance.get_latest_asset_check_evaluation_record(check)
+        target = (
+            record.evaluation.target_materialization_data if record and record.evaluation else None
+        )
+        if target is None or target.run_id != run_id:
+            return f"its check {check.name} was not evaluated"
+    return ""
+
+
+def _upstream_reason(graph: AssetGraph, key: dg.AssetKey, stale: Mapping[dg.AssetKey, str]) -> str:
     parents = [p for p in sorted(graph.get(key).parent_keys) if p in stale]
     return f"{parents[0].to_user_string()} is not up to date" if parents else ""
 

@@ -1,7 +1,5 @@
 """Feature table to trained model, registered version, gates and champion."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, Literal
 

@@ -271,7 +271,7 @@ def write_baseline(
         for batch in reader:
             predicted = scorer.predict(batch)
             columns = [*batch.columns]
-            columns += [predicted[f.name].combine_chunks() for f in predictions]
+            columns += [predicted.column(f.name) for f in predictions]
             columns.append(pa.repeat(pa.scalar(str(champion)), batch.num_rows))
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 

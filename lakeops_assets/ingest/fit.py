@@ -52,6 +52,8 @@ class Fitted:
 
 def infer(staged: Staged, names: Sequence[str]) -> dict[str, str]:
     """Return a Spark SQL type for some columns of a staged file; text when nothing else fits."""
+    if not names:
+        return {}
     with _open(staged.path) as connection:
         if not staged.text:
             described = dict(_described(connection))

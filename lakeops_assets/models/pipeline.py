@@ -18,18 +18,24 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 MOST_CATEGORIES = 200
+SMALL = 50_000
 # Estimators that need all numbers present and of one scale.
 SCALED = ("sklearn.linear_model", "sklearn.svm", "sklearn.neighbors", "sklearn.neural_network")
 
 
-def build_pipeline(spec: ModelSpec, numeric: Sequence[str], categorical: Sequence[str]) -> Pipeline:
-    """Return the unfitted pipeline of a model."""
+def build_pipeline(
+    spec: ModelSpec, numeric: Sequence[str], categorical: Sequence[str], rows: int
+) -> Pipeline:
+    """Return the unfitted pipeline of a model that is fitted on so many rows."""
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline, make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     estimator = make_estimator(spec)
+    if rows < SMALL and "n_jobs" in estimator.get_params() and "n_jobs" not in spec.params:
+        # Threads that wait for each other cost more than they save on few rows.
+        estimator.set_params(n_jobs=1)
     one_hot = OneHotEncoder(
         handle_unknown="infrequent_if_exist",
         max_categories=MOST_CATEGORIES,

@@ -231,6 +231,7 @@ class ModelRegistry:
 
     def register(self, model_id: str, run_id: str, tags: Mapping[str, str]) -> int:
         """Return the version of a trained model, which is made when there is none yet."""
+        import mlflow
         from mlflow.exceptions import MlflowException
 
         for version in self.versions():
@@ -241,6 +242,8 @@ class ModelRegistry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+        # The store looks the model up through the tracking URI of the process.
+        mlflow.set_tracking_uri(self.tracking_uri)
         made = self.client.create_model_version(
             self.name,
             source=f"models:/{model_id}",
@@ -258,12 +261,12 @@ class ModelRegistry:
             (
                 VersionInfo(
                     version=int(v.version),
-                    model_id=v.model_id or "",
+                    model_id=_model_id(v.source),
                     run_id=v.run_id or "",
                     created_at=datetime.fromtimestamp(v.creation_timestamp / 1000, UTC),
                     aliases=tuple(sorted(a for a, n in aliases.items() if n == int(v.version))),
                     tags=dict(v.tags or {}),
-                    metrics=self._logged(v.model_id).metrics if v.model_id else {},
+                    metrics=self._logged(_model_id(v.source)).metrics,
                 )
                 for v in found
             ),
@@ -403,6 +406,11 @@ def _pipeline(artifact_location: str, tracking_uri: str) -> Any:
     return mlflow.sklearn.load_model(path)
 
 
+def _model_id(source: str | None) -> str:
+    # The SQL store keeps the id of a version's model in its source alone.
+    return (source or "").removeprefix("models:/")
+
+
 def _save(trained: Trained, data: pd.DataFrame, path: Path) -> None:
     import mlflow.sklearn
     from mlflow.models import infer_signature
@@ -432,20 +440,17 @@ def _dataset(data: pd.DataFrame, table: str, location: str, data_version: int, l
     from mlflow.data.pandas_dataset import from_pandas
 
     source = DeltaDatasetSource(path=location, delta_table_version=data_version)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # integers may have gaps; they are cast before training
-        return from_pandas(
-            data, source=source, name=table, targets=label, digest=f"v{data_version}"
-        )
+    return from_pandas(data, source=source, name=table, targets=label, digest=f"v{data_version}")
 
 
 def _dataset_input(dataset: Any) -> Any:
     from mlflow.entities import DatasetInput, InputTag
 
-    return DatasetInput(
-        dataset=dataset._to_mlflow_entity(),
-        tags=[InputTag("mlflow.data.context", "training and held-out rows")],
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # integers may have gaps; they are cast before training
+        entity = dataset._to_mlflow_entity()
+    tags = [InputTag("mlflow.data.context", "training and held-out rows")]
+    return DatasetInput(dataset=entity, tags=tags)
 
 
 def _metrics(values: Mapping[str, float], model_id: str, run_id: str, dataset: Any) -> list[Any]:

@@ -70,7 +70,7 @@ def train(spec: ModelSpec, frame: pd.DataFrame) -> Trained:
             f"least {FEWEST_ROWS}. Labels may not have arrived yet"
         )
     target = labels(spec, rows)
-    pipeline = build_pipeline(spec, numeric, categorical)
+    pipeline = build_pipeline(spec, numeric, categorical, len(rows))
     pipeline.fit(prepare(rows, numeric, categorical), target)
     others = sorted({str(v) for v in rows[spec.label].unique()} - {str(spec.positive)})
     negative = others[0] if len(others) == 1 else f"not {spec.positive}"

@@ -21,7 +21,8 @@ from lakeops_assets.monitoring.findings import DriftFinding, newest_findings
 from lakeops_assets.monitoring.profile import TABLE_ROW, profile, profile_schema
 from lakeops_assets.monitoring.scan import scan
 from lakeops_assets.monitoring.sketch import GroupSketch
-from lakeops_assets.monitoring.spec import MonitorSpec
+from lakeops_assets.monitoring.spec import MonitorSpec, MonitorSpecError
+from lakeops_assets.monitoring.statements import columns_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,6 +110,7 @@ def refresh(
     compared = _baseline(lakehouse, spec, baseline, baseline_where)
     schema = lakehouse.schema(name, at)
     spec.check(schema, name)
+    _check_slices(spec, schema, name)
     state = _describe(name, at, compared, spec, monitor_version)
 
     profile_table, drift_table = name.beside("profile_metrics"), name.beside("drift_metrics")
@@ -146,6 +148,17 @@ def _version(lakehouse: Lakehouse, table: TableName) -> int:
         lakehouse.at(table)  # raises the error that says which tables exist
         raise TableNotFoundError(f"there is no table {table}")
     return version
+
+
+def _check_slices(spec: MonitorSpec, schema: pa.Schema, table: TableName) -> None:
+    known = {name.lower() for name in schema.names}
+    for expression in spec.slicing_exprs:
+        missing = sorted(columns_of(expression) - known)
+        if missing:
+            raise MonitorSpecError(
+                f"{table} has no column {', '.join(missing)}, which the slicing expression "
+                f"{expression!r} of its monitor reads; it has: {', '.join(schema.names)}"
+            )
 
 
 def _baseline(

@@ -54,10 +54,12 @@ def scan(
     condition: str | None = None,
     exact_values: int = EXACT_VALUES,
 ) -> list[GroupSketch]:
-    """Read a table once per grouping and return the sketches of all groups.
+    """Read a table and return the sketches of all groups.
 
-    Rows whose timestamp, slicing expression or model id is null are in no group of that grouping.
-    No more than one group's sketches and one batch of results are held besides what is returned.
+    Each grouping reads it with three statements, one per kind of statistic, that touch only the
+    columns they need. No row leaves the engine: what is held here are the sketches. Rows whose
+    timestamp, slicing expression or model id is null are in no group of that grouping. A slicing
+    expression over columns that the table does not have makes no slices.
 
     Args:
         lakehouse: Where the table is.
@@ -74,6 +76,7 @@ def scan(
         QueryError: An expression of the spec cannot be run.
     """
     source = lakehouse.at(table, version)
+    spec = replace(spec, slicing_exprs=_possible(spec, lakehouse.schema(table, version).names))
     ranked = sum(c.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL) for c in columns)
     approximate = lakehouse.row_count(table, version) * ranked > exact_values
     has_models = spec.kind == "inference_log"
@@ -201,6 +204,12 @@ def _read_items(
             pairs = tuple((item["item"], item["n"]) for item in row["items"])
             found[_key(row, grouping), row["i"]] = _Items(row["distinct_count"], pairs)
     return found
+
+
+def _possible(spec: MonitorSpec, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the slicing expressions whose columns are there."""
+    known = {name.lower() for name in names}
+    return tuple(e for e in spec.slicing_exprs if statements.columns_of(e) <= known)
 
 
 def _limit_slices(lakehouse: Lakehouse, source: TableAt, grouping: Grouping) -> Grouping:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lakeops_assets.lakehouse.statements import quote
+from lakeops_assets.lakehouse.statements import parse_select, quote
 from lakeops_assets.monitoring.columns import Column, ColumnKind
 from lakeops_assets.monitoring.granularity import Granularity
 from lakeops_assets.monitoring.sketch import FREQUENT_ITEMS
@@ -74,6 +74,13 @@ def groupings(
                 for model in models
             )
     return found
+
+
+def columns_of(expression: str) -> set[str]:
+    """Return the columns that an expression in Spark's dialect reads, in lower case."""
+    from sqlglot import exp
+
+    return {c.name.lower() for c in parse_select(f"SELECT {expression}").find_all(exp.Column)}
 
 
 def slice_values(slice_key: str, condition: str) -> str:

@@ -29,7 +29,7 @@ def test_the_graph_is_as_it_was_agreed(
             "group": graph.get(key).group_name,
             "kinds": sorted(graph.get(key).kinds),
             "checks": sorted(
-                f"{c.name}{' (blocking)' if graph.get_check_spec(c).blocking else ''}"
+                f"{c.name}{' (blocking)' if graph.get(c).blocking else ''}"
                 for c in graph.get(key).check_keys
             ),
         }
