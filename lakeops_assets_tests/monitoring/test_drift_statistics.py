@@ -49,7 +49,8 @@ def test_the_pvalue_of_many_rows_is_close_to_the_exact_one(moved: int) -> None:
 @given(samples, samples)
 def test_ks_is_within_its_grid_of_the_statistic_of_all_rows(a: list, b: list) -> None:
     found = statistics.ks(sketch(a), sketch(b), len(a), len(b))
-    assert found.statistic == pytest.approx(scipy.stats.ks_2samp(a, b).statistic, abs=0.001 + 1e-9)
+    exact = scipy.stats.ks_2samp(a, b, method="asymp").statistic
+    assert found.statistic == pytest.approx(exact, abs=0.001 + 1e-9)
     assert found.statistic * 1000 == pytest.approx(round(found.statistic * 1000))
     assert 0 <= found.pvalue <= 1
 

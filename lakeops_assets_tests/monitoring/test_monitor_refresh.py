@@ -82,6 +82,14 @@ def test_the_columns_that_drifted_are_found(scored: Lakehouse) -> None:
     assert "version 2 of dev.shop.scores against version 1 of dev.shop.baseline" in result.reason
 
 
+def test_an_older_version_can_be_asked_for(scored: Lakehouse) -> None:
+    result = run(scored, MonitorSpec("snapshot", exclude=("id",)), version=1)
+    assert (result.version, result.windows, result.findings) == (1, 1, ())
+    newer = run(scored, MonitorSpec("snapshot", exclude=("id",)), now=NOW + timedelta(days=1))
+    assert (newer.version, newer.windows) == (2, 2)
+    assert {f.column for f in newer.findings} == {"x", "plan"}
+
+
 def test_a_small_window_has_no_findings_by_chance(scored: Lakehouse) -> None:
     put(scored, "shop.scores", rows(12, week=2))
     result = run(scored)
@@ -257,10 +265,11 @@ def test_snapshots_are_compared_with_the_one_before(lakehouse: Lakehouse) -> Non
 def test_a_baseline_without_some_columns_compares_the_others(lakehouse: Lakehouse) -> None:
     put(lakehouse, "shop.scores", rows(300))
     put(lakehouse, "shop.baseline", rows(300).select(["x"]))
-    result = run(lakehouse)
+    result = run(lakehouse, replace(LOG, slicing_exprs=("plan", "x > 0")))
     assert result.findings == ()
     found = metrics(lakehouse, "shop.scores_drift_metrics")
     assert {r["column_name"] for r in found} == {":table", "x"}
+    assert {r["slice_key"] for r in found} == {None, "x > 0"}
     assert {r["version"] for r in found} == {"*", "1", "2"}
     delta = next(r for r in found if r["column_name"] == ":table")["non_null_columns_delta"]
     assert delta == {"added": 3, "missing": 0}
@@ -286,6 +295,8 @@ def test_what_is_missing_is_said(lakehouse: Lakehouse) -> None:
         run(lakehouse)
     with pytest.raises(MonitorSpecError, match="no column nope"):
         run(lakehouse, MonitorSpec("snapshot", exclude=("nope",)), baseline=None)
+    with pytest.raises(MonitorSpecError, match="no column nope, which the slicing expression"):
+        run(lakehouse, MonitorSpec("snapshot", slicing_exprs=("nope > 1",)), baseline=None)
     with pytest.raises(LakehouseError, match="time zone"):
         run(lakehouse, now=datetime(2026, 4, 1))  # noqa: DTZ001
     assert not lakehouse.exists("shop.scores_profile_metrics")
