@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lakeops_assets.settings import Settings
 
 MARKS = {"ok": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[yellow]–[/]"}
+HEADLINES = ("roc_auc", "pr_auc", "log_loss", "rmse", "mae", "r2")
 LEVELS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]"}
 
 
@@ -102,10 +103,12 @@ def status(found: Status) -> None:
         gates = "never evaluated" if not v.gates else f"{len(v.gates) - len(failed)} passed"
         if failed:
             gates = f"{gates}, [red]failed: {escape(', '.join(failed))}[/]"
-        shown = {k: x for k, x in v.metrics.items() if not k.endswith(("_low", "_high"))}
-        metrics = "  ".join(f"{k} {x:.4g}" for k, x in list(shown.items())[:4])
+        metrics = "  ".join(f"{k} {v.metrics[k]:.4f}" for k in HEADLINES if k in v.metrics)
         table.add_row(v.model, f"v{v.version}", ", ".join(v.aliases), metrics, gates)
     console.print(table)
+    for v in found.models:
+        for gate, reason in v.refused.items():
+            console.print(f"{v.model} v{v.version} failed {gate}: {escape(reason)}", soft_wrap=True)
 
 
 def rows(reader: pa.RecordBatchReader, limit: int) -> None:

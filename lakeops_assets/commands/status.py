@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from lakeops_assets.lakehouse import Lakehouse, TableName, open_lakehouse
 from lakeops_assets.promotion import gate_results_table
 from lakeops_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from lakeops_assets.models import ModelRegistry, VersionInfo
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class VersionStatus:
         created_at: When it was registered.
         metrics: Metrics on the held-out rows.
         gates: Gate -> passed, of its newest evaluation; empty when it was never evaluated.
+        refused: Gate -> reason, of the gates that failed.
         run_id: MLflow run.
     """
 
@@ -52,6 +57,7 @@ class VersionStatus:
     created_at: datetime
     metrics: dict[str, float]
     gates: dict[str, bool]
+    refused: dict[str, str]
     run_id: str
 
 
@@ -96,6 +102,10 @@ def _models(
     from lakeops_assets.models import registered_models
 
     gates = _gates(lakehouse)
+
+    def key(registry: ModelRegistry, version: VersionInfo) -> tuple[str, int]:
+        return registry.name, version.version
+
     found: list[VersionStatus] = []
     for registry in registered_models(settings.tracking_uri, settings.environment):
         if products and registry.name.split(".")[1] not in products:
@@ -107,7 +117,12 @@ def _models(
                 aliases=tuple(version.aliases),
                 created_at=version.created_at,
                 metrics=dict(version.metrics),
-                gates=gates.get((registry.name, version.version), {}),
+                gates={r["gate"]: r["passed"] for r in gates.get(key(registry, version), [])},
+                refused={
+                    r["gate"]: r["reason"]
+                    for r in gates.get(key(registry, version), [])
+                    if not r["passed"]
+                },
                 run_id=version.run_id,
             )
             for version in registry.versions()
@@ -115,15 +130,16 @@ def _models(
     return found
 
 
-def _gates(lakehouse: Lakehouse) -> dict[tuple[str, int], dict[str, bool]]:
+def _gates(lakehouse: Lakehouse) -> dict[tuple[str, int], list[dict]]:
+    """Return the results of the newest evaluation of each version."""
     table = gate_results_table(lakehouse.catalog)
     if not lakehouse.exists(table):
         return {}
     newest = lakehouse.query(
-        f"SELECT model, version, gate, passed FROM {table} QUALIFY evaluated_at = "
+        f"SELECT model, version, gate, passed, reason FROM {table} QUALIFY evaluated_at = "
         "max(evaluated_at) OVER (PARTITION BY model, version) ORDER BY model, version, gate"
     )
-    gates: dict[tuple[str, int], dict[str, bool]] = {}
+    gates: dict[tuple[str, int], list[dict]] = {}
     for row in newest.read_all().to_pylist():
-        gates.setdefault((row["model"], row["version"]), {})[row["gate"]] = row["passed"]
+        gates.setdefault((row["model"], row["version"]), []).append(row)
     return gates

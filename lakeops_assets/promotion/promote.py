@@ -35,6 +35,10 @@ class Aliases(Protocol):
         """Move an alias to a version."""
         ...
 
+    def delete_alias(self, alias: str) -> None:
+        """Remove an alias; does nothing where none is."""
+        ...
+
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
         ...
@@ -125,6 +129,8 @@ def carry_out(
         {"lakeops.gates": "passed", "lakeops.evaluation": verdict.evaluation_id},
     )
     aliases.set_alias("champion", plan.candidate)
+    if aliases.alias("challenger") == plan.candidate:
+        aliases.delete_alias("challenger")
     return PromotionResult(plan.candidate, champion, promoted=True, reason=plan.reason)
 
 

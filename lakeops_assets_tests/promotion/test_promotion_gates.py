@@ -64,6 +64,9 @@ class Registry:
     def set_alias(self, alias: str, version: int) -> None:
         self.aliases[alias] = version
 
+    def delete_alias(self, alias: str) -> None:
+        self.aliases.pop(alias, None)
+
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
         self.tags.setdefault(version, {}).update(tags)
 
@@ -165,6 +168,7 @@ def test_promotion_moves_champion_and_previous(lakehouse: Lakehouse) -> None:
     assert plan.action == "promote"
     assert carry_out(lakehouse, registry, plan, GATES).promoted
     judge(lakehouse, evidence(2, champion=1))
+    registry.aliases["challenger"] = 2
     plan = plan_promotion(lakehouse, registry, 2, GATES)
     result = carry_out(lakehouse, registry, plan, GATES)
     assert (result.champion, result.replaced) == (2, 1)
