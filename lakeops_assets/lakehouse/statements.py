@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lakeops_assets.lakehouse.engines.protocol import Input, Query
@@ -21,8 +22,11 @@ def quote(identifier: str) -> str:
     return "`" + identifier.replace("`", "``") + "`"
 
 
+@lru_cache(maxsize=512)
 def parse_select(sql: str) -> exp.Query:
     """Parse one SELECT in Spark's dialect.
+
+    The same text gives the same tree: whoever changes it copies it first.
 
     Raises:
         QueryError: The text does not parse, or is not exactly one SELECT.
@@ -53,6 +57,7 @@ def output_columns(sql: str) -> list[str]:
     return [e.output_name if not e.is_star else "*" for e in parse_select(sql).selects]
 
 
+@lru_cache(maxsize=512)
 def transpile(sql: str, dialect: str) -> str:
     """Return a SELECT in Spark's dialect as a statement in another."""
     from sqlglot import ErrorLevel, errors

@@ -33,7 +33,7 @@ def build_pipeline(
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     estimator = make_estimator(spec)
-    if rows < SMALL and "n_jobs" in estimator.get_params() and "n_jobs" not in spec.params:
+    if rows < SMALL and spec.estimator.startswith("lightgbm.") and "n_jobs" not in spec.params:
         # Threads that wait for each other cost more than they save on few rows.
         estimator.set_params(n_jobs=1)
     one_hot = OneHotEncoder(
