@@ -33,6 +33,8 @@ def serve(settings: Settings, port: int, mlflow_port: int) -> int:
         **NO_TELEMETRY,
         "DAGSTER_HOME": str(settings.dagster_home),
         "LAKEOPS_HOME": str(settings.home),
+        "LAKEOPS_DEFS": str(settings.products),
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
         "LAKEOPS_DAGSTER_URL": f"http://{LOOPBACK}:{port}",
         "LAKEOPS_MLFLOW_URL": f"http://{LOOPBACK}:{mlflow_port}",
         # Without these MLflow starts job runners that need two gigabytes and that nobody uses here.
@@ -40,7 +42,8 @@ def serve(settings: Settings, port: int, mlflow_port: int) -> int:
     }
     _prepare_store(settings)
     commands = [_mlflow(settings, mlflow_port), _dagster(settings, port)]
-    processes = [subprocess.Popen(c, env=env, cwd=settings.project) for c in commands]  # noqa: S603
+    # Not in the project folder: Dagster would read the .env file there over our DAGSTER_HOME.
+    processes = [subprocess.Popen(c, env=env, cwd=settings.dagster_home) for c in commands]  # noqa: S603
     # The terminal sends Ctrl-C to the whole group; a supervisor sends SIGTERM to this process only.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -58,8 +61,9 @@ def serve(settings: Settings, port: int, mlflow_port: int) -> int:
 
 def _dagster(settings: Settings, port: int) -> list[str]:
     base = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-h", LOOPBACK, "-p", str(port)]
-    if (settings.project / "workspace.yaml").is_file():
-        return base
+    workspace = settings.project / "workspace.yaml"
+    if workspace.is_file():
+        return [*base, "-w", str(workspace)]
     return [*base, "-m", "lakeops_assets.definitions"]
 
 

@@ -102,9 +102,9 @@ class BronzeTable(dg.Component, dg.Model, dg.Resolvable):
             result = ingest.ingest(
                 lakeops.lakehouse(), spec, now=lakeops.now(), progress=context.log.info
             )
-            return table_result(
-                lakeops, spec.table, result.commit, metadata=ingest_metadata(result)
-            )
+            metadata = ingest_metadata(result)
+            context.log_event(dg.AssetObservation(landing_key, metadata=metadata))
+            return table_result(lakeops, spec.table, result.commit, metadata=metadata)
 
         @dg.sensor(
             name=f"{product}_{self.table}_landing",

@@ -304,20 +304,20 @@ def training_metadata(outcome: TrainingOutcome, mlflow_url: str) -> dict[str, An
     """Return what the trained model shows: numbers to plot, intervals, curves and links."""
     run = f"{mlflow_url}/#/experiments/{outcome.experiment_id}/runs/{outcome.run_id}"
     values = {k: v for k, v in outcome.metrics.items() if not k.endswith(("_low", "_high"))}
+    with_interval = {k: v for k, v in values.items() if f"{k}_low" in outcome.metrics}
     lines = [
-        f"| {name} | {value:.4f} | {outcome.metrics.get(f'{name}_low', value):.4f} – "
-        f"{outcome.metrics.get(f'{name}_high', value):.4f} |"
-        for name, value in values.items()
+        f"| {name} | {value:.4f} | {outcome.metrics[f'{name}_low']:.4f} – "
+        f"{outcome.metrics[f'{name}_high']:.4f} |"
+        for name, value in with_interval.items()
     ]
     table = "\n".join(["| metric | held-out rows | 95 % interval |", "| --- | --- | --- |", *lines])
     return {
-        **{name: dg.MetadataValue.float(float(value)) for name, value in values.items()},
+        "mlflow": dg.MetadataValue.md(f"[MLflow run]({run})"),
         "metrics": dg.MetadataValue.md(table),
         **{name: dg.MetadataValue.md(text) for name, text in outcome.curves.items()},
-        "mlflow": dg.MetadataValue.md(f"[MLflow run]({run})"),
-        "reused": outcome.reused,
         "reason": outcome.reason,
         "features_version": outcome.data_version,
+        **{name: _number(value) for name, value in values.items()},
     }
 
 
@@ -328,7 +328,7 @@ def version_metadata(version: VersionInfo, mlflow_url: str, registered: str) -> 
         "aliases": ", ".join(version.aliases),
         "mlflow": dg.MetadataValue.md(_version_link(mlflow_url, registered, version.version)),
         **{
-            name: dg.MetadataValue.float(float(value))
+            name: _number(value)
             for name, value in version.metrics.items()
             if not name.endswith(("_low", "_high"))
         },
@@ -356,6 +356,11 @@ def promotion_metadata(
         ),
         **({} if result.replaced is None else {"replaced": result.replaced}),
     }
+
+
+def _number(value: float) -> dg.FloatMetadataValue:
+    # Six digits are more than any interval here is exact to, and can be read.
+    return dg.MetadataValue.float(float(f"{value:.6g}"))
 
 
 def _version_link(mlflow_url: str, registered: str, version: int) -> str:
