@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
+from command_line import lakeops
 
 from lakeops_assets import settings
 from lakeops_assets.lakehouse import Lakehouse, open_lakehouse
@@ -40,7 +40,8 @@ def lakehouse(request: pytest.FixtureRequest, config: settings.Settings) -> Lake
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder in which `lakeops run churn` has been run once, from nothing, in its own process.
 
-    Tests that change it copy it first: `state` is the state root, `dagster` the instance.
+    `state` is the state root and `dagster` the instance; `run.json` is what the command printed and
+    `modules.json` what it had imported in the end. Tests that change the state use `copied`.
     """
     folder = tmp_path_factory.mktemp("finished")
     done = lakeops(folder, "run", "churn", "--json")
@@ -49,13 +50,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def lakeops(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line with all state below a folder."""
-    env = {
-        **os.environ,
-        "LAKEOPS_HOME": str(folder / "state"),
-        "DAGSTER_HOME": str(folder / "dagster"),
-        "LAKEOPS_DEFS": str(folder / "defs"),
-    }
-    command = [sys.executable, "-m", "lakeops_assets.cli", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, cwd=folder)
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of `finished`, with the paths that MLflow stored changed to the copy's."""
+    folder = tmp_path / "copied"
+    shutil.copytree(finished, folder)
+    with sqlite3.connect(folder / "state" / "mlflow" / "mlflow.db") as store:
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+        ):
+            change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+            store.execute(change, (str(finished), str(folder)))
+    return folder

@@ -17,9 +17,11 @@ from lakeops_assets.promotion import (
     ChampionGate,
     Evidence,
     Gate,
+    GateResult,
     Paired,
     PromotionPlan,
     PromotionResult,
+    stored_verdict,
 )
 
 if TYPE_CHECKING:
@@ -198,11 +200,25 @@ def candidate(registry: ModelRegistry) -> int:
     return max(v.version for v in versions)
 
 
+def standing_results(
+    lakehouse: Lakehouse, registry: ModelRegistry, version: int, gates: tuple[Gate, ...]
+) -> list[GateResult]:
+    """Return the stored results of a version that is champion by them; empty when it is not.
+
+    They are the evidence of its promotion. To measure it once more would compare it with itself.
+    """
+    if registry.alias("champion") != version:
+        return []
+    verdict = stored_verdict(lakehouse, registry.name, version, gates)
+    return list(verdict.results) if verdict.allowed else []
+
+
 def measure(
     lakehouse: Lakehouse,
     registry: ModelRegistry,
     spec: ModelSpec,
     features: TableName,
+    candidate: int,
     gates: tuple[Gate, ...],
 ) -> Evidence:
     """Measure the candidate, and the champion beside it, on the same held-out rows.
@@ -210,7 +226,7 @@ def measure(
     Which rows are held out is decided by their keys alone, so neither has ever been trained on
     one of them.
     """
-    version = registry.version(candidate(registry))
+    version = registry.version(candidate)
     champion = registry.alias("champion")
     data_version = registry.data_version(version.version)
     frame = read_rows(lakehouse, spec, features, data_version)

@@ -1,0 +1,33 @@
+"""The command line as a process of its own, with all state below one folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def lakeops(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line, and note in `modules-<command>.json` what it imported."""
+    script = (
+        "import atexit, json, pathlib, sys\n"
+        "from lakeops_assets.cli import main\n"
+        "note = pathlib.Path(f'modules-{sys.argv[1]}.json')\n"
+        "atexit.register(lambda: note.write_text(json.dumps(list(sys.modules))))\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", script, *arguments]
+    env = {**environment(folder), **variables}
+    return subprocess.run(command, env=env, capture_output=True, text=True, cwd=folder)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return an environment in which all state is below a folder."""
+    ours = {
+        "LAKEOPS_HOME": str(folder / "state"),
+        "DAGSTER_HOME": str(folder / "dagster"),
+        "LAKEOPS_DEFS": str(folder / "defs"),
+        "LAKEOPS_ACTOR": "tester",
+    }
+    return {**os.environ, **ours}
