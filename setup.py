@@ -8,7 +8,15 @@ from setuptools import find_packages, setup
 setup(
     packages=find_packages(include=["lakeops_assets", "lakeops_assets.*"]),
     package_data={
-        "lakeops_assets": ["py.typed", "defs/**/*.yaml", "defs/**/*.sql", "commands/*.yaml", "components/templates/**/*"],
+        "lakeops_assets": [
+            "py.typed",
+            "defs/**/*.yaml",
+            "defs/**/*.sql",
+            "commands/*.yaml",
+            "components/templates/**/*",
+        ],
     },
-    entry_points={"dagster_dg_cli.registry_modules": ["lakeops_assets = lakeops_assets.components"]},
+    entry_points={
+        "dagster_dg_cli.registry_modules": ["lakeops_assets = lakeops_assets.components"],
+    },
 )
