@@ -1,4 +1,4 @@
-"""Ships the YAML, SQL and templates beside the code and publishes the component types.
+"""Ships the YAML, SQL and templates beside the code, and publishes command and component types.
 
 Everything else about the package is declared in pyproject.toml.
 """
@@ -17,6 +17,7 @@ setup(
         ],
     },
     entry_points={
+        "console_scripts": ["lakeops = lakeops_assets.cli:main"],
         "dagster_dg_cli.registry_modules": ["lakeops_assets = lakeops_assets.components"],
     },
 )
