@@ -20,6 +20,7 @@ from lakeops_assets.components.names import LAYER, ROW_COUNT
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.staleness import AssetGraph, stale_assets, with_downstream
 from lakeops_assets.definitions import defs as build_definitions
+from lakeops_assets.processes import is_running
 from lakeops_assets.settings import Settings
 
 PID_TAG, HOST_TAG = "lakeops/pid", "lakeops/host"
@@ -179,18 +180,8 @@ def _close_killed_runs(instance: dg.DagsterInstance) -> None:
     under_way = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
     here = dg.RunsFilter(statuses=under_way, tags={HOST_TAG: socket.gethostname()})
     for record in instance.get_runs(here):
-        if not _alive(int(record.tags[PID_TAG])):
+        if not is_running(int(record.tags[PID_TAG])):
             instance.report_run_failed(record, "the process of the run was killed")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it exists and belongs to somebody else
-        return True
-    return True
 
 
 def _reasons(

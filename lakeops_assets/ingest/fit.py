@@ -24,7 +24,8 @@ NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(?i:nan|inf|infinity)"
 # Tried in this order on a column of text that nobody declared.
 INFERRED = {
     "bigint": r"[+-]?(0|[1-9]\d{0,17})",
-    "double": rf"({NUMBER})",
+    # Neither a code such as 007 nor an identifier of twenty digits is a number.
+    "double": r"[+-]?((0|[1-9]\d{0,14})(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(?i:nan|inf|infinity)",
     "boolean": r"(?i:true|false)",
     "date": r"\d{4}-\d{2}-\d{2}",
     "timestamp": r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}.*",

@@ -9,12 +9,12 @@ from lakeops_assets.models.registry import (
     LoggedModelInfo,
     ModelRegistry,
     VersionInfo,
-    ensure_store,
     registered_models,
 )
 from lakeops_assets.models.score import Scorer
 from lakeops_assets.models.spec import ModelError, ModelSpec, fingerprint
 from lakeops_assets.models.split import HELD_OUT, is_held_out, split_condition
+from lakeops_assets.models.store import ensure_store
 from lakeops_assets.models.train import Trained, labels, train
 
 __all__ = [

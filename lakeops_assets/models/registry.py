@@ -7,22 +7,33 @@ are trained in one process would share.
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
-from importlib import metadata
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lakeops_assets.models.artifacts import (
+    dataset_input,
+    dataset_of,
+    load_pipeline,
+    metrics_of,
+    params_of,
+    save_model,
+)
 from lakeops_assets.models.evaluate import Evaluation
 from lakeops_assets.models.score import Scorer
 from lakeops_assets.models.spec import ModelError
+from lakeops_assets.models.store import SQLITE, open_store
 from lakeops_assets.models.train import Trained
+from lakeops_assets.processes import is_running
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +44,8 @@ if TYPE_CHECKING:
 # Tags of a logged model, which make it usable without the run that made it.
 MODEL, FINGERPRINT, SPEC = "lakeops.model", "lakeops.fingerprint", "lakeops.spec_digest"
 DATA_VERSION, SCORING = "lakeops.data_version", "lakeops.scoring"
-REQUIREMENTS = ("scikit-learn", "lightgbm", "pandas", "numpy", "scipy", "cloudpickle")
-EXAMPLE_ROWS = 5
+# Tags of a run: the process that trains.
+HOST, PID = "lakeops.host", "lakeops.pid"
 MOST_MODELS = 1000
 STAGES = {"champion": "Production"}
 
@@ -100,8 +111,7 @@ class ModelRegistry:
     @cached_property
     def client(self) -> MlflowClient:
         """MLflow's client, on a store that is initialised."""
-        ensure_store(self.tracking_uri)
-        return _client(self.tracking_uri)
+        return open_store(self.tracking_uri)
 
     # Training
 
@@ -113,7 +123,7 @@ class ModelRegistry:
         found = self.client.get_experiment_by_name(self.experiment)
         if found is not None:
             return found.experiment_id
-        local = self.tracking_uri.startswith("sqlite")
+        local = self.tracking_uri.startswith(SQLITE)
         place = (self.artifact_root / self.experiment).as_uri() if local else None
         try:
             return self.client.create_experiment(self.experiment, artifact_location=place)
@@ -125,8 +135,13 @@ class ModelRegistry:
 
     @contextmanager
     def start_run(self, name: str, tags: Mapping[str, str]) -> Iterator[str]:
-        """Open an MLflow run and give its id; it ends as FINISHED, or FAILED on an exception."""
-        run = self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags))
+        """Open an MLflow run and give its id; it ends as FINISHED, or FAILED on an exception.
+
+        Runs of processes that were killed are closed first, as KILLED.
+        """
+        self._close_killed_runs()
+        tags = {**tags, HOST: socket.gethostname(), PID: str(os.getpid())}
+        run = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
         run_id = run.info.run_id
         try:
             yield run_id
@@ -134,6 +149,12 @@ class ModelRegistry:
             self.client.set_terminated(run_id, "FAILED")
             raise
         self.client.set_terminated(run_id, "FINISHED")
+
+    def _close_killed_runs(self) -> None:
+        here = f"attributes.status = 'RUNNING' AND tags.`{HOST}` = '{socket.gethostname()}'"
+        for run in self.client.search_runs([self.experiment_id], here):
+            if not is_running(int(run.data.tags[PID])):
+                self.client.set_terminated(run.info.run_id, "KILLED")
 
     def log_training(
         self,
@@ -164,8 +185,8 @@ class ModelRegistry:
             fingerprint: Identifies the model; see `fingerprint`.
         """
         client, spec = self.client, trained.spec
-        dataset = _dataset(data, table, location, data_version, spec.label)
-        client.log_inputs(run_id, datasets=[_dataset_input(dataset)])
+        dataset = dataset_of(data, table, location, data_version, spec.label)
+        client.log_inputs(run_id, datasets=[dataset_input(dataset)])
         params = {"estimator": spec.estimator, "seed": spec.seed, "test_share": spec.test_share}
         params |= {f"params.{k}": v for k, v in spec.params.items()}
         shown = {k: str(v)[:500] for k, v in params.items()}
@@ -194,7 +215,7 @@ class ModelRegistry:
             model_type=spec.task,
         )
         with tempfile.TemporaryDirectory() as folder:
-            _save(trained, data, Path(folder) / "model")
+            save_model(trained, data, Path(folder) / "model")
             client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         for name, figure in figures.items():
             client.log_figure(run_id, figure, f"plots/{name}.png")
@@ -204,8 +225,8 @@ class ModelRegistry:
             values |= {f"{name}_high": measured.high}
         client.log_batch(
             run_id,
-            metrics=_metrics(values, logged.model_id, run_id, dataset),
-            params=_params(shown),
+            metrics=metrics_of(values, logged.model_id, run_id, dataset),
+            params=params_of(shown),
         )
         return _info(client.finalize_logged_model(logged.model_id, "READY"))
 
@@ -328,7 +349,7 @@ class ModelRegistry:
         model = self.client.get_logged_model(self.version(version).model_id)
         scoring = json.loads(model.tags[SCORING])
         return Scorer(
-            pipeline=_pipeline(model.artifact_location, self.tracking_uri),
+            pipeline=load_pipeline(model.artifact_location, self.tracking_uri),
             task=scoring["task"],
             numeric=tuple(scoring["numeric"]),
             categorical=tuple(scoring["categorical"]),
@@ -356,8 +377,7 @@ class ModelRegistry:
 
 def registered_models(tracking_uri: str, catalog: str) -> list[ModelRegistry]:
     """Return the registries of a catalog's models, sorted by name."""
-    ensure_store(tracking_uri)
-    found = _client(tracking_uri).search_registered_models()
+    found = open_store(tracking_uri).search_registered_models()
     return [
         ModelRegistry(tracking_uri, Path(), model.name, ".".join(model.name.split(".")[:2]))
         for model in sorted(found, key=lambda m: m.name)
@@ -365,119 +385,9 @@ def registered_models(tracking_uri: str, catalog: str) -> list[ModelRegistry]:
     ]
 
 
-def ensure_store(tracking_uri: str) -> None:
-    """Create the tables of a SQLite store once, even if several processes start together.
-
-    MLflow migrates the store when it is first opened, and two processes that do so at the same
-    time break it.
-    """
-    if not tracking_uri.startswith("sqlite:///") or tracking_uri in _ready:
-        return
-    import fcntl
-
-    path = Path(tracking_uri.removeprefix("sqlite:///"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _client(tracking_uri).search_experiments(max_results=1)
-    _ready.add(tracking_uri)
-
-
-_ready: set[str] = set()
-
-
-@lru_cache(maxsize=8)
-def _client(tracking_uri: str) -> MlflowClient:
-    import logging
-
-    from mlflow import MlflowClient
-
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-
-
-@lru_cache(maxsize=4)
-def _pipeline(artifact_location: str, tracking_uri: str) -> Any:
-    import mlflow.sklearn
-    from mlflow.artifacts import download_artifacts
-
-    path = download_artifacts(artifact_uri=artifact_location, tracking_uri=tracking_uri)
-    return mlflow.sklearn.load_model(path)
-
-
 def _model_id(source: str | None) -> str:
     # The SQL store keeps the id of a version's model in its source alone.
     return (source or "").removeprefix("models:/")
-
-
-def _save(trained: Trained, data: pd.DataFrame, path: Path) -> None:
-    import mlflow.sklearn
-    from mlflow.models import infer_signature
-
-    from lakeops_assets.models.pipeline import prepare
-
-    example = prepare(data.head(EXAMPLE_ROWS), trained.numeric, trained.categorical)
-    classification = trained.spec.task == "classification"
-    predict = trained.pipeline.predict_proba if classification else trained.pipeline.predict
-    with warnings.catch_warnings():
-        # MLflow warns that cloudpickle can run code when it is loaded; the store is our own, and
-        # its other format refuses LightGBM.
-        warnings.simplefilter("ignore")
-        mlflow.sklearn.save_model(
-            trained.pipeline,
-            str(path),
-            serialization_format="cloudpickle",
-            signature=infer_signature(example, predict(example)),
-            pip_requirements=[f"{n}=={metadata.version(n)}" for n in REQUIREMENTS],
-            pyfunc_predict_fn="predict_proba" if classification else "predict",
-            input_example=example,
-        )
-
-
-def _dataset(data: pd.DataFrame, table: str, location: str, data_version: int, label: str) -> Any:
-    from mlflow.data.delta_dataset_source import DeltaDatasetSource
-    from mlflow.data.pandas_dataset import from_pandas
-
-    source = DeltaDatasetSource(path=location, delta_table_version=data_version)
-    return from_pandas(data, source=source, name=table, targets=label, digest=f"v{data_version}")
-
-
-def _dataset_input(dataset: Any) -> Any:
-    from mlflow.entities import DatasetInput, InputTag
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # integers may have gaps; they are cast before training
-        entity = dataset._to_mlflow_entity()
-    tags = [InputTag("mlflow.data.context", "training and held-out rows")]
-    return DatasetInput(dataset=entity, tags=tags)
-
-
-def _metrics(values: Mapping[str, float], model_id: str, run_id: str, dataset: Any) -> list[Any]:
-    import time
-
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    return [
-        Metric(
-            key=key,
-            value=value,
-            timestamp=now,
-            step=0,
-            model_id=model_id,
-            run_id=run_id,
-            dataset_name=dataset.name,
-            dataset_digest=dataset.digest,
-        )
-        for key, value in values.items()
-    ]
-
-
-def _params(values: Mapping[str, str]) -> list[Any]:
-    from mlflow.entities import Param
-
-    return [Param(key, value) for key, value in values.items()]
 
 
 def _info(model: LoggedModel) -> LoggedModelInfo:
