@@ -48,7 +48,7 @@ def fingerprint(home: Path) -> dict[str, object]:
     for table in lakehouse.tables():
         columns = [c for c in lakehouse.schema(table).names if c not in INCIDENTAL]
         rows = lakehouse.read(table, columns=columns).read_all().to_pylist()
-        lines = sorted(json.dumps(row, sort_keys=True, default=str) for row in rows)
+        lines = sorted(json.dumps(_rounded(row), sort_keys=True, default=str) for row in rows)
         content = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
         found[str(table)] = (lakehouse.version(table), len(rows), content)
     from datetime import UTC, datetime
@@ -57,6 +57,15 @@ def fingerprint(home: Path) -> dict[str, object]:
         metrics = {k: round(v, 9) for k, v in sorted(version.metrics.items())}
         found[f"{version.model} v{version.version}"] = (version.aliases, metrics, version.gates)
     return found
+
+
+def _rounded(value: object) -> object:
+    """Return a value without the digits that depend on the order in which threads add up."""
+    if isinstance(value, float):
+        return float(f"{round(value, 9):.8g}")
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    return [_rounded(v) for v in value] if isinstance(value, list) else value
 
 
 def run_to_end(home: Path) -> float:

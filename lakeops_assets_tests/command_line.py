@@ -8,13 +8,23 @@ import sys
 from pathlib import Path
 
 
-def lakeops(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line, and note in `modules-<command>.json` what it imported."""
+def lakeops(
+    folder: Path, *arguments: str, before: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line, and note in `modules-<command>.json` what it imported.
+
+    Args:
+        folder: Folder of all state.
+        arguments: Command and its options.
+        before: Python to execute first.
+        variables: Further variables of the environment.
+    """
     script = (
         "import atexit, json, pathlib, sys\n"
         "from lakeops_assets.cli import main\n"
         "note = pathlib.Path(f'modules-{sys.argv[1]}.json')\n"
         "atexit.register(lambda: note.write_text(json.dumps(list(sys.modules))))\n"
+        f"{before}\n"
         "main()\n"
     )
     command = [sys.executable, "-c", script, *arguments]

@@ -121,9 +121,8 @@ def _check_reason(graph: AssetGraph, key: dg.AssetKey, instance: dg.DagsterInsta
         if not graph.get(check).blocking:
             continue
         record = instance.get_latest_asset_check_evaluation_record(check)
-        target = (
-            record.evaluation.target_materialization_data if record and record.evaluation else None
-        )
+        # Planned and never evaluated: the record of a run that was killed has no target.
+        target = getattr(record.evaluation, "target_materialization_data", None) if record else None
         if target is None or target.run_id != run_id:
             return f"its check {check.name} was not evaluated"
     return ""

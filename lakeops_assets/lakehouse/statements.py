@@ -22,6 +22,11 @@ def quote(identifier: str) -> str:
     return "`" + identifier.replace("`", "``") + "`"
 
 
+def literal(text: str) -> str:
+    """Return a text in Spark's quotes, in which a backslash escapes and two quotes do not."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 @lru_cache(maxsize=512)
 def parse_select(sql: str) -> exp.Query:
     """Parse one SELECT in Spark's dialect.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from lakeops_assets.lakehouse.statements import quote
+from lakeops_assets.lakehouse.statements import literal, quote
 from lakeops_assets.models.spec import ModelError, ModelSpec
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ def split_condition(spec: ModelSpec) -> str:
 
     MD5 in lower-case hexadecimal digits exists in every engine and compares as text.
     """
-    salt = spec.split_salt.replace("'", "''")
     keys = ", ".join(f"CAST({quote(k)} AS STRING)" for k in spec.primary_key)
-    return f"substr(md5(concat_ws('|', '{salt}', {keys})), 1, {DIGITS}) < '{_threshold(spec)}'"
+    joined = f"concat_ws('|', {literal(spec.split_salt)}, {keys})"
+    return f"substr(md5({joined}), 1, {DIGITS}) < '{_threshold(spec)}'"
 
 
 def is_held_out(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
