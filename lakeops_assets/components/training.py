@@ -126,7 +126,11 @@ def train(
 def read_rows(
     lakehouse: Lakehouse, spec: ModelSpec, features: TableName, version: int
 ) -> pd.DataFrame:
-    """Return the labelled rows of a version, with a column that tells which are held out."""
+    """Return the labelled rows of a version, with a column that tells which are held out.
+
+    They are in the order of their keys: a bootstrap draws rows by their place, and tables have no
+    order of their own.
+    """
     columns = lakehouse.schema(features, version).names
     missing = [c for c in (spec.label, *spec.primary_key) if c not in columns]
     if missing:
@@ -136,7 +140,8 @@ def read_rows(
         )
     statement = (
         f"SELECT *, {models.split_condition(spec)} AS {models.HELD_OUT} "
-        f"FROM {features} VERSION AS OF {version} WHERE {quote(spec.label)} IS NOT NULL"
+        f"FROM {features} VERSION AS OF {version} WHERE {quote(spec.label)} IS NOT NULL "
+        f"ORDER BY {', '.join(quote(k) for k in spec.primary_key)}"
     )
     return lakehouse.query(statement).read_all().to_pandas()
 
