@@ -12,6 +12,7 @@ import dagster as dg
 
 import lakeops_assets.defs
 from lakeops_assets import settings
+from lakeops_assets.components.products import load_products
 from lakeops_assets.components.refresh import refresh_sensor
 from lakeops_assets.components.resources import LakeopsResource
 
@@ -26,7 +27,11 @@ def defs() -> dg.Definitions:
     """Load every product and add the resource, the executor, a job each and the refresh sensor."""
     settings.switch_off_telemetry()
     config = settings.load()
-    products = dg.Definitions.merge(*(_load(module, config) for module in _modules(config)))
+    packaged = Path(lakeops_assets.defs.__path__[0])
+    products = load_products(lakeops_assets.defs, packaged, packaged.parent.parent)
+    if config.products.is_dir():
+        theirs = load_products(_module(config.products), config.products, config.products.parent)
+        products = dg.Definitions.merge(products, _without_tree(theirs))
     groups = sorted({spec.group_name or "default" for spec in _specs(products)})
     return dg.Definitions.merge(
         products,
@@ -57,16 +62,21 @@ def _product_job(product: str) -> dg.UnresolvedAssetJobDefinition:
     )
 
 
-def _modules(config: settings.Settings) -> list[ModuleType]:
-    """Return the package's products and, as a module of their own, those of the project."""
-    if not config.products.is_dir():
-        return [lakeops_assets.defs]
+def _module(folder: Path) -> ModuleType:
+    """Return a module for a folder of products that belongs to no package."""
     module = ModuleType("lakeops_products")
-    module.__path__ = [str(config.products)]
+    module.__file__ = None
+    module.__path__ = [str(folder)]
     sys.modules[module.__name__] = module
-    return [lakeops_assets.defs, module]
+    return module
 
 
-def _load(module: ModuleType, config: settings.Settings) -> dg.Definitions:
-    root = Path(__file__).parent.parent if module is lakeops_assets.defs else config.products.parent
-    return dg.ComponentTree.from_module(module, project_root=root).build_defs()
+def _without_tree(definitions: dg.Definitions) -> dg.Definitions:
+    """Return definitions that can be merged with others: of component trees there can be one."""
+    return dg.Definitions(
+        assets=definitions.assets,
+        asset_checks=definitions.asset_checks,
+        sensors=definitions.sensors,
+        schedules=definitions.schedules,
+        jobs=definitions.jobs,
+    )

@@ -300,9 +300,15 @@ def _outcomes(
 
 
 def _root_cause(error: SerializableErrorInfo | None) -> str:
-    while error is not None and error.cause is not None:
+    """Return the first sentence of ours in a chain of causes, else the last cause."""
+    message = "it ended without an error"
+    while error is not None:
+        message = error.message.strip()
+        if message.startswith("lakeops_assets."):
+            message = message.partition(": ")[2]
+            break
         error = error.cause
-    return error.message.strip() if error is not None else "it ended without an error"
+    return message.partition("\n")[0]
 
 
 def _failed_blocking_checks(

@@ -20,7 +20,7 @@ from lakeops_assets.components.names import (
 )
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
-from lakeops_assets.models import ModelSpec
+from lakeops_assets.models import METRICS, ModelError, ModelSpec
 from lakeops_assets.promotion import (
     ChampionGate,
     Gate,
@@ -109,10 +109,10 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         """Return how the type is shown in the registry."""
         return dg.ComponentTypeSpec(tags=["model", "mlflow"])
 
-    def model_spec(self) -> ModelSpec:
+    def model_spec(self, product: str) -> ModelSpec:
         """Return what the models room needs to know."""
         return ModelSpec(
-            name=self.name,
+            name=f"{product}.{self.name}",
             task=self.task,
             label=self.label,
             primary_key=tuple(self.primary_key),
@@ -126,7 +126,18 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         )
 
     def gate_specs(self) -> tuple[Gate, ...]:
-        """Return what the promotion room needs to know."""
+        """Return what the promotion room needs to know.
+
+        Raises:
+            ModelError: A gate is about a metric that the task does not have.
+        """
+        named = {g.metric for g in self.gates} | {g.metric for g in self.not_worse_than_champion}
+        unknown = [m for m in sorted(named) if m not in METRICS[self.task]]
+        if unknown:
+            raise ModelError(
+                f"gates ask for {', '.join(unknown)}, and a {self.task} has the metrics "
+                f"{', '.join(METRICS[self.task])}"
+            )
         absolute = [MetricGate(g.metric, g.at_least, g.at_most) for g in self.gates]
         paired = [ChampionGate(g.metric, g.margin) for g in self.not_worse_than_champion]
         return (*absolute, *paired)
@@ -136,7 +147,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         product = self.product or context.path.name
         names = ModelNames(product, self.name)
         environment = settings.load().environment
-        spec, gates = self.model_spec(), self.gate_specs()
+        spec, gates = self.model_spec(product), self.gate_specs()
         features_key = asset_key(self.features, product)
         features = table_name(features_key, environment)
         baseline_table = table_name(names.baseline, environment)

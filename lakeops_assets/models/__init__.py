@@ -4,6 +4,7 @@ Owns how rows are split, how a model is fitted and measured, and what MLflow sto
 """
 
 from lakeops_assets.models.evaluate import Comparison, Evaluation, Measured, compare, evaluate
+from lakeops_assets.models.metrics import METRICS
 from lakeops_assets.models.plots import figures, inline_plots
 from lakeops_assets.models.registry import (
     LoggedModelInfo,
@@ -19,6 +20,7 @@ from lakeops_assets.models.train import Trained, labels, train
 
 __all__ = [
     "HELD_OUT",
+    "METRICS",
     "Comparison",
     "Evaluation",
     "LoggedModelInfo",

@@ -442,7 +442,7 @@ def _run(connection: duckdb.DuckDBPyConnection, query: Query) -> duckdb.DuckDBPy
         if name in uses:
             _register(connection, name, source, stage=uses.count(name) > 1)
     statement = transpile(query.sql, "duckdb")
-    with _query_errors(query.sql):
+    with _query_errors(query.sql), _columns_named(connection, query.inputs):
         relation = connection.sql(statement)
         types = dict(zip(relation.columns, (str(t) for t in relation.types), strict=True))
         if len(types) < len(relation.columns):
@@ -458,6 +458,24 @@ def _run(connection: duckdb.DuckDBPyConnection, query: Query) -> duckdb.DuckDBPy
             for c, t in types.items()
         )
         return relation.project(", ".join(casts))
+
+
+@contextmanager
+def _columns_named(
+    connection: duckdb.DuckDBPyConnection, inputs: Mapping[str, Input]
+) -> Iterator[None]:
+    """Add the columns that exist to the error about one that does not."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.BinderException as error:
+        there = []
+        for name in inputs:
+            described = connection.execute(f'DESCRIBE "{name}"').fetchall()
+            columns = ", ".join(row[0] for row in described)
+            there.append(f"{name.replace('__', '.')} has the columns {columns}")
+        raise QueryError(f"{error}. {'; '.join(there)}") from error
 
 
 def _register(
