@@ -125,7 +125,8 @@ def run(
                 break
         for key in keys:
             if key not in outcomes:
-                outcomes[key] = _up_to_date(instance, key)
+                outcomes[key], still_blocked = _up_to_date(instance, graph, key)
+                blocked.extend(still_blocked)
     in_order = tuple(outcomes[k] for k in keys)
     return RunSummary(
         outcomes=in_order,
@@ -324,15 +325,35 @@ def _failed_blocking_checks(
     ]
 
 
-def _up_to_date(instance: dg.DagsterInstance, key: dg.AssetKey) -> AssetOutcome:
+def _up_to_date(
+    instance: dg.DagsterInstance, graph: AssetGraph, key: dg.AssetKey
+) -> tuple[AssetOutcome, list[str]]:
+    """Return what is known of an asset that did not run, and its blocking checks that failed.
+
+    A verdict stands until something changes: asking again does not make it a better one.
+    """
     event = instance.get_latest_materialization_event(key)
     materialization = event.asset_materialization if event else None
     if materialization is None:
-        return AssetOutcome(key.to_user_string(), "skipped", reason="never materialized")
+        return AssetOutcome(key.to_user_string(), "skipped", reason="never materialized"), []
+    passed: list[str] = []
+    failed: list[str] = []
+    blocked: list[str] = []
+    for check in sorted(graph.get(key).check_keys):
+        record = instance.get_latest_asset_check_evaluation_record(check)
+        evaluation = record.evaluation if record else None
+        if not isinstance(evaluation, dg.AssetCheckEvaluation):
+            continue
+        (passed if evaluation.passed else failed).append(check.name)
+        if not evaluation.passed and graph.get(check).blocking:
+            blocked.append(f"{key.to_user_string()}: {check.name}")
     rows = materialization.metadata.get(ROW_COUNT)
-    return AssetOutcome(
+    outcome = AssetOutcome(
         key.to_user_string(),
         "up to date",
         rows=rows.value if isinstance(rows, dg.IntMetadataValue) else None,
         version=(materialization.tags or {}).get("dagster/data_version", ""),
+        passed=tuple(passed),
+        failed=tuple(failed),
     )
+    return outcome, blocked

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from lakeops_assets.lakehouse import TableName
-from lakeops_assets.lakehouse.statements import output_columns, tables_of
+from lakeops_assets.lakehouse.statements import output_columns, parse_select, tables_of
 
 Refresh: TypeAlias = Literal["by_key", "full"]
 
@@ -62,6 +62,7 @@ class FeatureSpec:
 
     @property
     def digest(self) -> str:
-        """Hash of everything that changes the rows."""
-        text = json.dumps([self.sql, self.primary_key])
+        """Hash of everything that changes the rows; comments and white space do not."""
+        statement = parse_select(self.sql).sql(dialect="spark", comments=False)
+        text = json.dumps([statement, self.primary_key])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
