@@ -48,9 +48,7 @@ def run(products: Products = None, as_json: AsJson = False) -> None:
 @app.command()
 def land(
     product: Annotated[str, typer.Argument(help="Product with sample data, such as churn.")],
-    batches: Annotated[
-        int | None, typer.Option(min=1, help="How many daily batches; all that remain if not said.")
-    ] = 1,
+    batches: Annotated[int, typer.Option(min=1, help="How many daily batches.")] = 1,
     everything: Annotated[bool, typer.Option("--all", help="Land all that remain.")] = False,
     as_json: AsJson = False,
 ) -> None:

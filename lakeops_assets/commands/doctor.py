@@ -103,7 +103,7 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
             "warning",
             "dagster.yaml",
             f"{settings.dagster_home} has none, so Dagster's defaults hold",
-            "copy .dagster_home/dagster.yaml of the project there",
+            "`lakeops run` writes one",
         )
     if os.environ.get("DAGSTER_HOME") is None:
         yield Finding(

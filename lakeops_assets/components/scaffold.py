@@ -13,8 +13,8 @@ SQL_FILE = "features.sql"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-class ProductExistsError(ValueError):
-    """A product of that name is there already."""
+class ProductNameError(ValueError):
+    """A product cannot have that name, or one has it already."""
 
 
 class ExampleScaffolder(dg.Scaffolder):
@@ -39,17 +39,16 @@ def new_product(folder: Path, product: str) -> list[Path]:
         product: Name of the product; lower-case letters, digits and underscores.
 
     Raises:
-        ProductExistsError: The folder has a product of that name.
-        ValueError: The name cannot be the name of a schema.
+        ProductNameError: It cannot be the name of a schema, or there is a product of that name.
     """
     if not _NAME.fullmatch(product):
-        raise ValueError(
+        raise ProductNameError(
             f"{product!r} cannot name a product: it becomes a schema, so use lower-case letters, "
             "digits and underscores, starting with a letter"
         )
     target = folder / product
     if target.exists():
-        raise ProductExistsError(f"{target} is there already; choose another name or edit it")
+        raise ProductNameError(f"{target} is there already; choose another name or edit it")
     target.mkdir(parents=True)
     written = []
     for name in ("defs.yaml", SQL_FILE):
