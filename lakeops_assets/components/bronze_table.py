@@ -52,6 +52,10 @@ class BronzeTable(dg.Component, dg.Model, dg.Resolvable):
         description="What happens to what does not fit: `evolve` adds new columns and rescues "
         "values of a wrong type, `freeze` rejects the file, `discard_row` leaves the row out.",
     )
+    delimiter: str = Field(default=",", description="Separates the cells of a csv file.")
+    null_values: list[str] = Field(
+        default=[""], description="Unquoted cells of a csv file that mean null, such as `NA`."
+    )
     settle_seconds: int = Field(
         default=0, description="Files modified within so many seconds are left for the next run."
     )
@@ -89,7 +93,9 @@ class BronzeTable(dg.Component, dg.Model, dg.Resolvable):
             group_name=product,
             kinds={"bronze", "deltalake"},
             description=self.description or f"Every row of `{self.table}` as it arrived.",
-            code_version=digest(spec.columns, spec.schema_policy, spec.format),
+            code_version=digest(
+                spec.columns, spec.schema_policy, spec.format, spec.delimiter, spec.null_values
+            ),
             metadata={
                 TABLE_NAME: str(spec.table),
                 LAYER: "bronze",
@@ -137,6 +143,8 @@ class BronzeTable(dg.Component, dg.Model, dg.Resolvable):
             format=self.format,
             columns=tuple(ingest.Column(c.name, c.type, c.description) for c in self.columns),
             schema_policy=self.schema_policy,
+            delimiter=self.delimiter,
+            null_values=tuple(self.null_values),
             description=self.description,
             settle_seconds=self.settle_seconds,
             max_files_per_batch=self.max_files_per_batch,

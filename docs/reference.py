@@ -1,0 +1,86 @@
+"""Writes docs/yaml.md, the reference of the component types, from their fields' descriptions.
+
+Usage: python docs/reference.py. A test fails when the committed page is not what this writes.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from lakeops_assets import components
+
+PAGE = Path(__file__).parent / "yaml.md"
+ORDER = ("BronzeTable", "FeatureTable", "TabularModel", "BatchScores", "Monitor")
+HEAD = """# Component types
+
+Every document of a product's `defs.yaml` is one component: `type` is one of the headings below with
+`lakeops_assets.components.` before it, `attributes` holds its fields. The same descriptions are in
+`dg list components`, in `lakeops new` and in the Dagster UI. This page is written by
+`python docs/reference.py`.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    return "\n".join([HEAD, *(_section(name) for name in ORDER)])
+
+
+def _section(name: str) -> str:
+    component = getattr(components, name)
+    doc = re.sub(r"\s*\n\s*", " ", (component.__doc__ or "").strip()).strip()
+    nested = [m for f in component.model_fields.values() for m in _models(f.annotation)]
+    tables = [_table(component.model_fields)]
+    for model in dict.fromkeys(nested):
+        user = next(n for n, f in component.model_fields.items() if model in _models(f.annotation))
+        tables.append(f"Each of `{user}`:\n\n{_table(model.model_fields)}")
+    return f"## {name}\n\n{doc}\n\n" + "\n".join(tables)
+
+
+def _table(fields: dict[str, Any]) -> str:
+    lines = ["| field | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, field in fields.items():
+        description = (field.description or "").replace("|", "\\|")
+        lines.append(
+            f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {description} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "**required**"
+    value = field.default if field.default is not PydanticUndefined else field.default_factory()
+    return "" if value in (None, "", [], {}) else f"`{value}`"
+
+
+def _type(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " \\| ".join(f"`{a}`" for a in get_args(annotation))
+    if get_origin(annotation) in (typing.Union, types.UnionType):
+        return " or ".join(_type(a) for a in get_args(annotation) if a is not type(None))
+    if get_origin(annotation) is list:
+        return f"list of {_type(get_args(annotation)[0])}"
+    if get_origin(annotation) is dict:
+        return "map"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "maps"
+    names = {str: "text", int: "integer", float: "number", bool: "boolean"}
+    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    found = [m for a in get_args(annotation) for m in _models(a)]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        found.append(annotation)
+    return found
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
