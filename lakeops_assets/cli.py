@@ -135,7 +135,7 @@ def ui(
     """Start the Dagster UI and the MLflow UI on this machine; Ctrl-C stops both."""
     from lakeops_assets.commands.ui import serve
 
-    raise typer.Exit(serve(_settings(), port, mlflow_port))
+    raise typer.Exit(serve(_settings(), port, mlflow_port, lambda line: typer.echo(line)))
 
 
 def main() -> None:

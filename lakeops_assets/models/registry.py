@@ -31,7 +31,7 @@ from lakeops_assets.models.artifacts import (
 from lakeops_assets.models.evaluate import Evaluation
 from lakeops_assets.models.score import Scorer
 from lakeops_assets.models.spec import ModelError
-from lakeops_assets.models.store import SQLITE, open_store
+from lakeops_assets.models.store import SQLITE, default_store, open_store
 from lakeops_assets.models.train import Trained
 from lakeops_assets.processes import is_running
 
@@ -252,7 +252,6 @@ class ModelRegistry:
 
     def register(self, model_id: str, run_id: str, tags: Mapping[str, str]) -> int:
         """Return the version of a trained model, which is made when there is none yet."""
-        import mlflow
         from mlflow.exceptions import MlflowException
 
         for version in self.versions():
@@ -263,15 +262,14 @@ class ModelRegistry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        # The store looks the model up through the tracking URI of the process.
-        mlflow.set_tracking_uri(self.tracking_uri)
-        made = self.client.create_model_version(
-            self.name,
-            source=f"models:/{model_id}",
-            run_id=run_id,
-            model_id=model_id,
-            tags=dict(tags),
-        )
+        with default_store(self.tracking_uri):  # in which MLflow looks the model up
+            made = self.client.create_model_version(
+                self.name,
+                source=f"models:/{model_id}",
+                run_id=run_id,
+                model_id=model_id,
+                tags=dict(tags),
+            )
         return int(made.version)
 
     def versions(self) -> list[VersionInfo]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,7 @@ def test_versions_and_aliases(registry: ModelRegistry, trained: Any) -> None:
     first, second = log(registry, trained), log(registry, trained, data_version=4)
     assert registry.register(first.model_id, first.run_id, {}) == 1
     assert registry.register(first.model_id, first.run_id, {}) == 1
+    assert "MLFLOW_TRACKING_URI" not in os.environ, "other processes would inherit it"
     assert registry.register(second.model_id, second.run_id, {"why": "newer"}) == 2
     registry.set_alias("champion", 1)
     registry.set_alias("challenger", 2)
