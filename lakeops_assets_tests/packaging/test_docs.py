@@ -1,0 +1,36 @@
+"""What the pages say is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+PAGES = sorted(p for p in PROJECT.rglob("*.md") if not {".venv", ".lakeops"} & set(p.parts))
+
+
+def test_the_reference_is_the_one_that_the_fields_write() -> None:
+    script = "import reference; print(reference.page(), end='')"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=PROJECT / "docs", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    committed = (PROJECT / "docs" / "yaml.md").read_text()
+    assert done.stdout == committed, "write it again: python docs/reference.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(PROJECT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+def test_every_decision_is_listed() -> None:
+    folder = PROJECT / "docs" / "decisions"
+    listed = (folder / "README.md").read_text()
+    assert [p.name for p in folder.glob("0*.md") if p.name not in listed] == []
