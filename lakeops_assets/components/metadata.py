@@ -17,6 +17,7 @@ from lakeops_assets.components.names import (
 )
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.lakehouse import Commit, Lakehouse, TableName
+from lakeops_assets.lakehouse.types import spark_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,35 +91,3 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
             for field in schema
         ]
     )
-
-
-def spark_type(kind: pa.DataType) -> str:
-    """Return Spark's name of an Arrow type."""
-    import pyarrow as pa
-
-    simple = {
-        pa.bool_(): "boolean",
-        pa.int8(): "tinyint",
-        pa.int16(): "smallint",
-        pa.int32(): "int",
-        pa.int64(): "bigint",
-        pa.float32(): "float",
-        pa.float64(): "double",
-        pa.date32(): "date",
-    }
-    if kind in simple:
-        return simple[kind]
-    if pa.types.is_timestamp(kind):
-        return "timestamp" if kind.tz else "timestamp_ntz"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return "string"
-    if pa.types.is_decimal(kind):
-        return f"decimal({kind.precision},{kind.scale})"
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return f"array<{spark_type(kind.value_type)}>"
-    if pa.types.is_struct(kind):
-        inner = ",".join(f"{f.name}:{spark_type(f.type)}" for f in kind)
-        return f"struct<{inner}>"
-    if pa.types.is_map(kind):
-        return f"map<{spark_type(kind.key_type)},{spark_type(kind.item_type)}>"
-    return "binary" if pa.types.is_binary(kind) else str(kind)

@@ -214,7 +214,7 @@ def _columns(lakehouse: Lakehouse, spec: IngestSpec, staged: list[Staged]) -> li
     declared = {c.name: c for c in spec.columns}
     known: dict[str, Column] = {}
     if lakehouse.exists(spec.table):
-        from lakeops_assets.ingest.types import spark_type
+        from lakeops_assets.lakehouse.types import spark_type
 
         for field in lakehouse.schema(spec.table):
             if field.name not in PROVENANCE:

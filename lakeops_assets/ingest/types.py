@@ -26,29 +26,6 @@ def arrow_schema(columns: Sequence[Column]) -> list[pa.Field]:
     ]
 
 
-def spark_type(kind: pa.DataType) -> str:
-    """Return Spark's name of the type of a bronze column."""
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(kind):
-        return "timestamp"
-    if pa.types.is_decimal(kind):
-        return f"decimal({kind.precision},{kind.scale})"
-    names = {
-        pa.bool_(): "boolean",
-        pa.int8(): "tinyint",
-        pa.int16(): "smallint",
-        pa.int32(): "int",
-        pa.int64(): "bigint",
-        pa.float32(): "float",
-        pa.float64(): "double",
-        pa.date32(): "date",
-        pa.binary(): "binary",
-        pa.large_binary(): "binary",
-    }
-    return names.get(kind, "string")
-
-
 def _arrow_type(column: Column) -> pa.DataType:
     import pyarrow as pa
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lakeops_assets.lakehouse.binding import bind
 from lakeops_assets.lakehouse.engines import create_engine
 from lakeops_assets.lakehouse.engines.protocol import (
     ChangesOf,
@@ -21,7 +22,7 @@ from lakeops_assets.lakehouse.engines.protocol import (
 )
 from lakeops_assets.lakehouse.errors import TableNotFoundError
 from lakeops_assets.lakehouse.names import TableName
-from lakeops_assets.lakehouse.statements import bind, quote
+from lakeops_assets.lakehouse.statements import quote
 
 if TYPE_CHECKING:
     import pyarrow as pa

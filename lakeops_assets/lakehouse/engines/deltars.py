@@ -1,0 +1,180 @@
+"""delta-rs: opens tables and makes commits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lakeops_assets.lakehouse.engines.arrow import Counted
+from lakeops_assets.lakehouse.engines.protocol import (
+    Commit,
+    CommitInfo,
+    Transaction,
+)
+from lakeops_assets.lakehouse.errors import (
+    ConcurrentWriteError,
+    LakehouseError,
+    SchemaError,
+    TableNotFoundError,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import CommitProperties, DeltaTable
+
+# Where Spark's `userMetadata` stands in the log: one place for both engines.
+METADATA = "userMetadata"
+# Marks the rows that a merge deletes; Delta forbids no name that starts like this.
+DELETE = "__lakeops_delete"
+
+
+def open_table(location: str, version: int | None = None) -> DeltaTable:
+    """Return a table, loaded at a version or the newest.
+
+    Raises:
+        TableNotFoundError: There is no Delta table.
+        LakehouseError: It cannot be read, or not at that version.
+    """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+    from deltalake.exceptions import TableNotFoundError as NoTableError
+
+    try:
+        return DeltaTable(location, version=version)
+    except NoTableError as error:
+        raise TableNotFoundError(f"there is no Delta table at {location}") from error
+    except DeltaError as error:
+        if version is None:
+            raise LakehouseError(f"the table at {location} cannot be opened: {error}") from error
+        newest = DeltaTable(location).version()
+        raise LakehouseError(
+            f"version {version} of the table at {location} cannot be read; the newest is {newest}, "
+            "and versions whose files were vacuumed are gone"
+        ) from error
+
+
+def schema_of(table: DeltaTable) -> pa.Schema:
+    """Return the columns with their descriptions as `comment`."""
+    import pyarrow as pa
+
+    return pa.schema(table.schema().to_arrow())
+
+
+def commit_info(entry: Mapping[str, Any]) -> CommitInfo:
+    """Return an entry of the log as one of ours."""
+    try:
+        metadata = json.loads(entry.get(METADATA) or "{}")
+    except json.JSONDecodeError:  # free text that somebody else's writer recorded
+        metadata = {METADATA: entry[METADATA]}
+    return CommitInfo(
+        version=int(entry["version"]),
+        timestamp=datetime.fromtimestamp(entry.get("timestamp", 0) / 1000, tz=UTC),
+        operation=str(entry.get("operation", "")),
+        metrics=dict(entry.get("operationMetrics") or {}),
+        metadata=metadata if isinstance(metadata, dict) else {METADATA: str(metadata)},
+    )
+
+
+def already_committed(table: DeltaTable, transaction: Transaction | None) -> Commit | None:
+    """Return the commit of a transaction that the table has seen; None when it is new."""
+    if transaction is None:
+        return None
+    seen = table.transaction_version(transaction.app_id)
+    if seen is None or seen < transaction.version:
+        return None
+    return Commit(
+        int(table.version()),
+        written=False,
+        reason=f"transaction {transaction.app_id} {transaction.version} is committed already",
+    )
+
+
+def commit_properties(
+    transaction: Transaction | None, metadata: Mapping[str, str] | None
+) -> CommitProperties:
+    """Return what a commit carries besides its rows."""
+    from deltalake import CommitProperties
+    from deltalake import Transaction as DeltaTransaction
+
+    return CommitProperties(
+        custom_metadata={METADATA: json.dumps(dict(metadata), sort_keys=True)}
+        if metadata
+        else None,
+        app_transactions=[DeltaTransaction(transaction.app_id, transaction.version)]
+        if transaction
+        else None,
+    )
+
+
+def write_rows(
+    table: DeltaTable,
+    rows: Counted,
+    mode: str,
+    transaction: Transaction | None,
+    metadata: Mapping[str, str] | None,
+    *,
+    evolve: bool,
+) -> Commit:
+    """Append rows to a table, or replace its rows."""
+    from deltalake import write_deltalake
+
+    schema_mode = None if not evolve else "merge" if mode == "append" else "overwrite"
+    removed = int(table.count()) if mode == "overwrite" else 0
+    with write_errors(table.table_uri):
+        write_deltalake(  # type: ignore[call-overload]
+            table,
+            rows.reader(),
+            mode=mode,
+            schema_mode=schema_mode,
+            commit_properties=commit_properties(transaction, metadata),
+        )
+    return Commit(int(table.version()), inserted=rows.count, deleted=removed)
+
+
+def merge_rows(
+    table: DeltaTable,
+    changed: pa.Table,
+    keys: Sequence[str],
+    transaction: Transaction | None,
+    metadata: Mapping[str, str] | None,
+    *,
+    evolve: bool,
+) -> dict[str, Any]:
+    """Insert, update and delete the rows of a table that differ."""
+    same_key = " AND ".join(f'target."{k}" = source."{k}"' for k in keys)
+    with write_errors(table.table_uri):
+        merger = table.merge(
+            changed,
+            predicate=same_key,
+            source_alias="source",
+            target_alias="target",
+            merge_schema=evolve,
+            commit_properties=commit_properties(transaction, metadata),
+        )
+        return (
+            merger.when_matched_delete(f"source.{DELETE}")
+            .when_matched_update_all(f"NOT source.{DELETE}", except_cols=[DELETE])
+            .when_not_matched_insert_all(f"NOT source.{DELETE}", except_cols=[DELETE])
+            .execute()
+        )
+
+
+@contextmanager
+def write_errors(location: str) -> Iterator[None]:
+    """Turn errors of a write into ours."""
+    from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
+
+    try:
+        yield
+    except CommitFailedError as error:
+        raise ConcurrentWriteError(
+            f"another writer changed the table at {location} meanwhile; read it again and repeat "
+            f"the write. {error}"
+        ) from error
+    except SchemaMismatchError as error:
+        raise SchemaError(f"the rows do not fit the table at {location}: {error}") from error
+    except DeltaError as error:
+        raise LakehouseError(f"the table at {location} cannot be written: {error}") from error
