@@ -231,6 +231,19 @@ class Lakehouse:
             evolve=evolve,
         )
 
+    def delete(
+        self,
+        table: TableName | str,
+        where: str,
+        *,
+        transaction: Transaction | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Remove the rows that meet a condition in one commit; see `Engine.delete`."""
+        return self.engine.delete(
+            self._existing(table), where, transaction=transaction, metadata=metadata
+        )
+
     # Maintaining
 
     def optimize(self, table: TableName | str, *, zorder: Sequence[str] = ()) -> Maintenance:
@@ -238,11 +251,19 @@ class Lakehouse:
         return self.engine.optimize(self._existing(table), zorder=zorder)
 
     def vacuum(
-        self, table: TableName | str, *, retention_hours: int = 168, dry_run: bool = True
+        self,
+        table: TableName | str,
+        *,
+        retention_hours: int = 168,
+        keep_versions: Sequence[int] = (),
+        dry_run: bool = True,
     ) -> Maintenance:
         """Delete files that no version younger than the retention needs; see `Engine.vacuum`."""
         return self.engine.vacuum(
-            self._existing(table), retention_hours=retention_hours, dry_run=dry_run
+            self._existing(table),
+            retention_hours=retention_hours,
+            keep_versions=keep_versions,
+            dry_run=dry_run,
         )
 
     def _existing(self, table: TableName | str) -> str:

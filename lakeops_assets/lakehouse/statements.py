@@ -67,6 +67,16 @@ def transpile(sql: str, dialect: str) -> str:
         raise QueryError(f"{_first_line(error)} cannot be said in {dialect}:\n{sql}") from error
 
 
+def transpile_condition(condition: str, dialect: str) -> str:
+    """Return a condition in Spark's dialect as one in another.
+
+    Raises:
+        QueryError: The text is not one condition.
+    """
+    [projection] = parse_select(f"SELECT ({condition}) AS met").selects
+    return projection.this.sql(dialect=dialect)
+
+
 def tables_in(statement: exp.Query) -> list[exp.Table]:
     """Return the tables of a statement; its own common table expressions are none."""
     from sqlglot import exp

@@ -54,6 +54,28 @@ def test_create_leaves_an_existing_table_alone(table: Lakehouse) -> None:
     assert table.row_count("shop.t") == 3
 
 
+def test_rows_are_deleted_by_a_condition(table: Lakehouse) -> None:
+    done = table.delete("shop.t", "`v` = 'a' OR `k` > 2", metadata={"why": "test"})
+    assert (done.deleted, done.written) == (2, True)
+    assert [row["k"] for row in rows(table)] == [2]
+    assert table.history("shop.t", limit=1)[0].metadata == {"why": "test"}
+    nothing = table.delete("shop.t", "`v` = 'nobody'")
+    assert (nothing.written, nothing.version) == (False, done.version)
+    with pytest.raises(QueryError):
+        table.delete("shop.t", "1 = 1; DROP TABLE t")
+
+
+def test_vacuum_keeps_the_files_of_named_versions(table: Lakehouse) -> None:
+    kept = table.append("shop.t", pa.table({"k": [4], "v": ["d"]})).version
+    table.overwrite("shop.t", pa.table({"k": [5], "v": ["e"]}))
+    table.vacuum("shop.t", retention_hours=0, keep_versions=[kept], dry_run=False)
+    assert table.row_count("shop.t", kept) == 4
+    assert len(table.read("shop.t", version=kept).read_all()) == 4
+    table.vacuum("shop.t", retention_hours=0, dry_run=False)
+    with pytest.raises(LakehouseError):
+        table.read("shop.t", version=kept).read_all()
+
+
 def test_a_transaction_is_applied_once(table: Lakehouse) -> None:
     new = pa.table({"k": [4], "v": ["d"]})
     first = table.append("shop.t", new, transaction=Transaction("job", 7))

@@ -20,6 +20,7 @@ from lakeops_assets.lakehouse.errors import (
     SchemaError,
     TableNotFoundError,
 )
+from lakeops_assets.lakehouse.statements import transpile_condition
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -160,6 +161,19 @@ def merge_rows(
             .when_not_matched_insert_all(f"NOT source.{DELETE}", except_cols=[DELETE])
             .execute()
         )
+
+
+def delete_rows(
+    table: DeltaTable,
+    where: str,
+    transaction: Transaction | None,
+    metadata: Mapping[str, str] | None,
+) -> None:
+    """Remove the rows of a table that meet a condition in Spark's dialect."""
+    # DataFusion, which evaluates it, quotes like PostgreSQL.
+    condition = transpile_condition(where, "postgres")
+    with write_errors(table.table_uri):
+        table.delete(condition, commit_properties=commit_properties(transaction, metadata))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from lakeops_assets.lakehouse.engines.arrow import Counted, as_reader, conform
 from lakeops_assets.lakehouse.engines.deltars import (
     already_committed,
     commit_info,
+    delete_rows,
     merge_rows,
     open_table,
     schema_of,
@@ -240,6 +241,30 @@ class DuckDBEngine:
             deleted=int(result["num_target_rows_deleted"]),
         )
 
+    def delete(
+        self,
+        location: str,
+        where: str,
+        *,
+        transaction: Transaction | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Remove the rows that meet a condition in Spark's dialect; no commit when none does."""
+        table = open_table(location)
+        if seen := already_committed(table, transaction):
+            return seen
+        found = self.query(
+            Query(
+                f"SELECT count(*) AS n FROM target WHERE {where}",
+                {"target": TableAt(location, table.version())},
+            )
+        )
+        count = found.read_all()["n"][0].as_py()
+        if not count:
+            return Commit(table.version(), written=False, reason="no row meets the condition")
+        delete_rows(table, where, transaction, metadata)
+        return Commit(int(table.version()), deleted=count)
+
     # Maintaining
 
     def optimize(self, location: str, *, zorder: Sequence[str] = ()) -> Maintenance:
@@ -251,11 +276,23 @@ class DuckDBEngine:
             int(table.version()), int(done["numFilesAdded"]), int(done["numFilesRemoved"])
         )
 
-    def vacuum(self, location: str, *, retention_hours: int, dry_run: bool = True) -> Maintenance:
+    def vacuum(
+        self,
+        location: str,
+        *,
+        retention_hours: int,
+        keep_versions: Sequence[int] = (),
+        dry_run: bool = True,
+    ) -> Maintenance:
         """Delete files that no version younger than the retention needs."""
         table = open_table(location)
         with write_errors(location):
-            files = table.vacuum(retention_hours, dry_run=dry_run, enforce_retention_duration=False)
+            files = table.vacuum(
+                retention_hours,
+                dry_run=dry_run,
+                enforce_retention_duration=False,
+                keep_versions=list(keep_versions) or None,
+            )
         return Maintenance(int(table.version()), files_removed=len(files), files=tuple(files))
 
     def _reader(self, source: Source) -> pa.RecordBatchReader:

@@ -285,12 +285,37 @@ class Engine(Protocol):
         """
         ...
 
+    def delete(
+        self,
+        location: str,
+        where: str,
+        *,
+        transaction: Transaction | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Remove the rows that meet a condition in Spark's dialect; no commit when none does."""
+        ...
+
     # Maintaining
 
     def optimize(self, location: str, *, zorder: Sequence[str] = ()) -> Maintenance:
         """Rewrite small files into large ones, sorted by `zorder` when given."""
         ...
 
-    def vacuum(self, location: str, *, retention_hours: int, dry_run: bool = True) -> Maintenance:
-        """Delete files that no version younger than the retention needs."""
+    def vacuum(
+        self,
+        location: str,
+        *,
+        retention_hours: int,
+        keep_versions: Sequence[int] = (),
+        dry_run: bool = True,
+    ) -> Maintenance:
+        """Delete files that no version younger than the retention needs.
+
+        Args:
+            location: Table to clean up.
+            retention_hours: Age from which files that the newest version does not need may go.
+            keep_versions: Versions whose files stay, whatever their age.
+            dry_run: Only say which files would go.
+        """
         ...
