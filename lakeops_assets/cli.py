@@ -5,14 +5,14 @@ What a command needs is imported when it runs, so that `lakeops --help` answers 
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from lakeops_assets.commands.console import AsJson, Products, load_settings, print_json
 
 app = typer.Typer(
     name="lakeops",
@@ -22,9 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Products = Annotated[list[str] | None, typer.Argument(help="Products; all when none is named.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command()
@@ -37,11 +34,11 @@ def run(products: Products = None, as_json: AsJson = False) -> None:
     from lakeops_assets.commands.run import run as run_products
 
     with show.progress(enabled=not as_json) as report:
-        summary = run_products(products or [], _settings(), report)
+        summary = run_products(products or [], load_settings(), report)
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
-        show.run_summary(summary, _settings())
+        show.run_summary(summary, load_settings())
     raise typer.Exit(0 if summary.succeeded else 1)
 
 
@@ -57,10 +54,12 @@ def land(
     from lakeops_assets.commands import show
 
     landed = samples.land(
-        samples.sample(product), _settings().landing_root, batches=None if everything else batches
+        samples.sample(product),
+        load_settings().landing_root,
+        batches=None if everything else batches,
     )
     if as_json:
-        _print_json(landed)
+        print_json(landed)
     else:
         show.landed(landed, product)
 
@@ -71,9 +70,9 @@ def status(products: Products = None, as_json: AsJson = False) -> None:
     from lakeops_assets.commands import show
     from lakeops_assets.commands.status import status as read_status
 
-    found = read_status(products or [], _settings(), datetime.now(UTC))
+    found = read_status(products or [], load_settings(), datetime.now(UTC))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         show.status(found)
 
@@ -93,9 +92,9 @@ def sql(
     from lakeops_assets.commands import show
     from lakeops_assets.lakehouse import open_lakehouse
 
-    rows = open_lakehouse(_settings()).query(statement, version=version)
+    rows = open_lakehouse(load_settings()).query(statement, version=version)
     if as_json:
-        _print_json(rows.read_all().to_pylist())
+        print_json(rows.read_all().to_pylist())
     else:
         show.rows(rows, limit)
 
@@ -106,7 +105,7 @@ def new(product: Annotated[str, typer.Argument(help="Name: it becomes the schema
     from lakeops_assets.commands import show
     from lakeops_assets.components.scaffold import new_product
 
-    config = _settings()
+    config = load_settings()
     packaged = Path(__file__).parent / "defs"
     editable = packaged.is_relative_to(config.project) and "site-packages" not in packaged.parts
     folder = packaged if editable and not config.products.is_dir() else config.products
@@ -119,9 +118,9 @@ def doctor(as_json: AsJson = False) -> None:
     from lakeops_assets.commands import show
     from lakeops_assets.commands.doctor import examine
 
-    findings = examine(_settings())
+    findings = examine(load_settings())
     if as_json:
-        _print_json(findings)
+        print_json(findings)
     else:
         show.findings(findings)
     raise typer.Exit(1 if any(f.level == "problem" for f in findings) else 0)
@@ -135,7 +134,7 @@ def ui(
     """Start the Dagster UI and the MLflow UI on this machine; Ctrl-C stops both."""
     from lakeops_assets.commands.ui import serve
 
-    raise typer.Exit(serve(_settings(), port, mlflow_port, lambda line: typer.echo(line)))
+    raise typer.Exit(serve(load_settings(), port, mlflow_port, lambda line: typer.echo(line)))
 
 
 def main() -> None:
@@ -150,31 +149,6 @@ def main() -> None:
             raise
         print(f"lakeops: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-
-
-def _settings() -> Any:
-    from lakeops_assets import settings
-
-    return settings.load()
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))  # noqa: T201
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can say it."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, (datetime, date)):
-        return value.isoformat()
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    return str(value)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Feature table to trained model, registered version, gates and champion."""
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import dagster as dg
@@ -8,6 +7,13 @@ from pydantic import Field
 
 from lakeops_assets import settings
 from lakeops_assets.components import training
+from lakeops_assets.components.champion import champion_asset
+from lakeops_assets.components.gates import (
+    ChampionGateModel,
+    MetricGateModel,
+    gate_specs,
+    gates_check,
+)
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import (
     LAYER,
@@ -20,34 +26,8 @@ from lakeops_assets.components.names import (
 )
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
-from lakeops_assets.models import METRICS, ModelError, ModelSpec
-from lakeops_assets.promotion import (
-    ChampionGate,
-    Gate,
-    MetricGate,
-    carry_out,
-    evaluate_gate,
-    gates_digest,
-    plan_promotion,
-    record_results,
-)
-
-
-class MetricGateModel(dg.Model, dg.Resolvable):
-    """A metric on the held-out rows must reach a value."""
-
-    metric: str = Field(description="Name of the metric, such as roc_auc, log_loss or rmse.")
-    at_least: float | None = Field(default=None, description="Smallest value that passes.")
-    at_most: float | None = Field(default=None, description="Largest value that passes.")
-
-
-class ChampionGateModel(dg.Model, dg.Resolvable):
-    """The challenger must not be worse than the champion on the same held-out rows."""
-
-    metric: str = Field(description="Name of the metric that decides.")
-    margin: float = Field(
-        default=0.005, description="Loss that would be accepted, in units of the metric."
-    )
+from lakeops_assets.models import ModelSpec
+from lakeops_assets.promotion import gates_digest
 
 
 @dg.scaffold_with(ExampleScaffolder)
@@ -125,29 +105,13 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             seed=self.seed,
         )
 
-    def gate_specs(self) -> tuple[Gate, ...]:
-        """Return what the promotion room needs to know.
-
-        Raises:
-            ModelError: A gate is about a metric that the task does not have.
-        """
-        named = {g.metric for g in self.gates} | {g.metric for g in self.not_worse_than_champion}
-        unknown = [m for m in sorted(named) if m not in METRICS[self.task]]
-        if unknown:
-            raise ModelError(
-                f"gates ask for {', '.join(unknown)}, and a {self.task} has the metrics "
-                f"{', '.join(METRICS[self.task])}"
-            )
-        absolute = [MetricGate(g.metric, g.at_least, g.at_most) for g in self.gates]
-        paired = [ChampionGate(g.metric, g.margin) for g in self.not_worse_than_champion]
-        return (*absolute, *paired)
-
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return the model, its version with the gates, the champion and its baseline."""
         product = self.product or context.path.name
         names = ModelNames(product, self.name)
         environment = settings.load().environment
-        spec, gates = self.model_spec(product), self.gate_specs()
+        spec = self.model_spec(product)
+        gates = gate_specs(self.task, self.gates, self.not_worse_than_champion)
         features_key = asset_key(self.features, product)
         features = table_name(features_key, environment)
         baseline_table = table_name(names.baseline, environment)
@@ -199,76 +163,6 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
                 tags={STATE: lakeops.state_id()},
             )
 
-        @dg.multi_asset_check(
-            name=f"{product}_{self.name}_gates",
-            specs=[
-                dg.AssetCheckSpec(
-                    gate.name,
-                    asset=names.version,
-                    description=f"Gate: {gate.requirement}. Not measured is not passed.",
-                    blocking=True,
-                )
-                for gate in gates
-            ],
-            can_subset=True,
-        )
-        def model_gates(
-            context: dg.AssetCheckExecutionContext, lakeops: LakeopsResource
-        ) -> Iterator[dg.AssetCheckResult]:
-            lakehouse, registry = lakeops.lakehouse(), lakeops.registry(product, self.name)
-            version = training.candidate(registry)
-            results = training.standing_results(lakehouse, registry, version, gates)
-            if not results:
-                evidence = training.measure(lakehouse, registry, spec, features, version, gates)
-                results = [evaluate_gate(gate, evidence) for gate in gates]
-                record_results(
-                    lakehouse,
-                    evidence,
-                    gates,
-                    results,
-                    now=lakeops.now(),
-                    run_id=context.run.run_id,
-                )
-            # One gate that is executed from its page evaluates all: a verdict is about all of them.
-            wanted = {key.name for key in context.selected_asset_check_keys}
-            for result in results:
-                if result.gate not in wanted:
-                    continue
-                yield dg.AssetCheckResult(
-                    check_name=result.gate,
-                    asset_key=names.version,
-                    passed=result.passed,
-                    description=result.reason,
-                    metadata={"version": version, **result.evidence},
-                )
-
-        @dg.asset(
-            key=names.champion,
-            deps=[names.version],
-            group_name=product,
-            kinds={"mlflow"},
-            description=f"Version of `{registered}` that scores; changes only through the gates.",
-            metadata={LAYER: "model", "lakeops/registered_name": registered},
-        )
-        def champion(
-            context: dg.AssetExecutionContext, lakeops: LakeopsResource
-        ) -> dg.MaterializeResult:
-            lakehouse, registry = lakeops.lakehouse(), lakeops.registry(product, self.name)
-            plan = plan_promotion(lakehouse, registry, training.candidate(registry), gates)
-            result = carry_out(lakehouse, registry, plan, gates)
-            context.log.info("%s: %s", plan.action, result.reason)
-            if result.champion is None:
-                raise dg.Failure(
-                    f"{registered} has no champion: version {plan.candidate} was refused because "
-                    f"{result.reason}",
-                    allow_retries=False,
-                )
-            return dg.MaterializeResult(
-                metadata=training.promotion_metadata(plan, result, lakeops.mlflow_url),
-                data_version=dg.DataVersion(f"v{result.champion}"),
-                tags={STATE: lakeops.state_id()},
-            )
-
         @dg.asset(
             key=names.baseline,
             deps=[names.champion],
@@ -289,5 +183,6 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             return table_result(lakeops, baseline_table, commit)
 
         return dg.Definitions(
-            assets=[model, model_version, champion, baseline], asset_checks=[model_gates]
+            assets=[model, model_version, champion_asset(names, registered, gates), baseline],
+            asset_checks=[gates_check(names, spec, features, gates)],
         )
