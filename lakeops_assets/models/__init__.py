@@ -17,11 +17,13 @@ from lakeops_assets.models.spec import ModelError, ModelSpec, fingerprint
 from lakeops_assets.models.split import HELD_OUT, is_held_out, split_condition
 from lakeops_assets.models.store import ensure_store, glance
 from lakeops_assets.models.train import Trained, labels, train
+from lakeops_assets.models.transfer import Copied, copy_version, find_copy
 
 __all__ = [
     "HELD_OUT",
     "METRICS",
     "Comparison",
+    "Copied",
     "Evaluation",
     "LoggedModelInfo",
     "Measured",
@@ -32,9 +34,11 @@ __all__ = [
     "Trained",
     "VersionInfo",
     "compare",
+    "copy_version",
     "ensure_store",
     "evaluate",
     "figures",
+    "find_copy",
     "fingerprint",
     "glance",
     "inline_plots",

@@ -12,6 +12,7 @@ from lakeops_assets.promotion.approval import (
     record_registry_approval,
     registry_approver,
 )
+from lakeops_assets.promotion.carry_over import Copy, carry_over
 from lakeops_assets.promotion.gates import (
     ChampionGate,
     Evidence,
@@ -78,6 +79,7 @@ __all__ = [
     "Advance",
     "ApprovalRefusedError",
     "ChampionGate",
+    "Copy",
     "Difference",
     "Entry",
     "Evidence",
@@ -110,6 +112,7 @@ __all__ = [
     "approve",
     "carry_out",
     "carry_out_revert",
+    "carry_over",
     "compare",
     "evaluate_gate",
     "gate_results_table",
