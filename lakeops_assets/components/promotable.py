@@ -14,7 +14,7 @@ from lakeops_assets.components import training
 from lakeops_assets.components.names import ModelNames
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.lakehouse import TableName
-from lakeops_assets.models import glance
+from lakeops_assets.models import ModelSpec, glance
 from lakeops_assets.promotion import (
     DECISIONS,
     Advance,
@@ -53,12 +53,14 @@ class Promotable:
 
     Attributes:
         names: Asset keys of the model.
+        spec: How it is trained.
         features: Feature table, in the environment that the definitions were loaded for.
         gates: Gates as they are declared.
         policies: Environment -> policy, as declared.
     """
 
     names: ModelNames
+    spec: ModelSpec
     features: TableName
     gates: tuple[Gate, ...]
     policies: Mapping[str, PromotionPolicy]

@@ -122,7 +122,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         gates = gate_specs(self.task, self.gates, self.not_worse_than_champion)
         features_key = asset_key(self.features, product)
         features = table_name(features_key, environment)
-        promotable = Promotable(names, features, gates, policies(self.promotion))
+        promotable = Promotable(names, spec, features, gates, policies(self.promotion))
         baseline_table = table_name(names.baseline, environment)
         registered = names.registered(environment)
         library = self.estimator.split(".")[0]

@@ -15,7 +15,7 @@ from lakeops_assets.models.registry import (
 from lakeops_assets.models.score import Scorer
 from lakeops_assets.models.spec import ModelError, ModelSpec, fingerprint
 from lakeops_assets.models.split import HELD_OUT, is_held_out, split_condition
-from lakeops_assets.models.store import ensure_store, glance
+from lakeops_assets.models.store import artifact_root, ensure_store, glance
 from lakeops_assets.models.train import Trained, labels, train
 from lakeops_assets.models.transfer import Copied, copy_version, find_copy
 
@@ -33,6 +33,7 @@ __all__ = [
     "Scorer",
     "Trained",
     "VersionInfo",
+    "artifact_root",
     "compare",
     "copy_version",
     "ensure_store",
