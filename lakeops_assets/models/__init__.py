@@ -3,9 +3,21 @@
 Owns how rows are split, how a model is fitted and measured, and what MLflow stores of it.
 """
 
-from lakeops_assets.models.evaluate import Comparison, Evaluation, Measured, compare, evaluate
+from lakeops_assets.models.evaluate import (
+    Comparison,
+    Evaluation,
+    Measured,
+    compare,
+    compare_means,
+    evaluate,
+    measure,
+    measure_mean,
+)
 from lakeops_assets.models.metrics import METRICS
+from lakeops_assets.models.payoffs import OUTCOMES, Payoffs, choose_threshold
+from lakeops_assets.models.pipeline import choose_columns
 from lakeops_assets.models.plots import figures, inline_plots
+from lakeops_assets.models.readiness import Readiness, check_readiness
 from lakeops_assets.models.registry import (
     LoggedModelInfo,
     ModelRegistry,
@@ -21,6 +33,7 @@ from lakeops_assets.models.train import Trained, labels, train
 __all__ = [
     "HELD_OUT",
     "METRICS",
+    "OUTCOMES",
     "Comparison",
     "Evaluation",
     "LoggedModelInfo",
@@ -28,10 +41,16 @@ __all__ = [
     "ModelError",
     "ModelRegistry",
     "ModelSpec",
+    "Payoffs",
+    "Readiness",
     "Scorer",
     "Trained",
     "VersionInfo",
+    "check_readiness",
+    "choose_columns",
+    "choose_threshold",
     "compare",
+    "compare_means",
     "ensure_store",
     "evaluate",
     "figures",
@@ -39,6 +58,8 @@ __all__ = [
     "inline_plots",
     "is_held_out",
     "labels",
+    "measure",
+    "measure_mean",
     "registered_models",
     "split_condition",
     "train",

@@ -25,6 +25,7 @@ from lakeops_assets.models.artifacts import (
     dataset_of,
     load_pipeline,
     metrics_of,
+    model_files,
     params_of,
     save_model,
 )
@@ -355,6 +356,11 @@ class ModelRegistry:
             negative=scoring["negative"],
             model=f"{self.name} version {version}",
         )
+
+    def files(self, version: int) -> Path:
+        """Return the folder of the files of a version's model."""
+        model = self.client.get_logged_model(self.version(version).model_id)
+        return model_files(model.artifact_location, self.tracking_uri)
 
     def _aliases(self) -> dict[str, int]:
         from mlflow.exceptions import MlflowException
