@@ -77,7 +77,8 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
                     f"{names.champion.to_user_string()} first",
                     allow_retries=False,
                 )
-            require_gates(lakehouse, registry.name, version, None)
+            model_id = registry.version(version).model_id
+            require_gates(lakehouse, registry.name, version, None, model_id=model_id)
             result = scoring.score(lakehouse, registry, spec, version, now=lakeops.now())
             context.log.info("%s", result.reason)
             return table_result(

@@ -8,12 +8,17 @@ from pydantic import Field
 from lakeops_assets import settings
 from lakeops_assets.components import training
 from lakeops_assets.components.champion import champion_asset
-from lakeops_assets.components.gates import (
+from lakeops_assets.components.gate_models import (
     ChampionGateModel,
+    CoverageModel,
+    DataQualityModel,
     MetricGateModel,
+    ReadinessModel,
+    SliceModel,
+    ValueModel,
     gate_specs,
-    gates_check,
 )
+from lakeops_assets.components.gates import gates_check
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import (
     LAYER,
@@ -79,6 +84,29 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
     not_worse_than_champion: list[ChampionGateModel] = Field(
         default_factory=list, description="Paired comparisons that a challenger must pass."
     )
+    slices: list[SliceModel] = Field(
+        default_factory=list, description="Metrics that must hold in every slice of the rows."
+    )
+    value: ValueModel | None = Field(
+        default=None, description="What decisions must be worth, in money; not asked when empty."
+    )
+    coverage: CoverageModel | None = Field(
+        default=None, description="Share of rows with a fresh value; not asked when empty."
+    )
+    data_quality: DataQualityModel | None = Field(
+        default_factory=DataQualityModel,
+        description="Contracts of the training tables that must stand; not asked with `null`, nor "
+        "where no table has one.",
+    )
+    readiness: ReadinessModel | None = Field(
+        default_factory=ReadinessModel,
+        description="What the stored model must show by itself; not asked with `null`.",
+    )
+    data_behind_at_most: str = Field(
+        default="30 days",
+        description="How far the feature table may have moved on, from the version that was "
+        "trained on, when a version is promoted; not asked when empty.",
+    )
     product: str = Field(
         default="", description="Product, which is schema and group; the folder's name when empty."
     )
@@ -111,8 +139,17 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         names = ModelNames(product, self.name)
         environment = settings.load().environment
         spec = self.model_spec(product)
-        gates = gate_specs(self.task, self.gates, self.not_worse_than_champion)
         features_key = asset_key(self.features, product)
+        gates = gate_specs(
+            self.task,
+            self.gates,
+            self.not_worse_than_champion,
+            slices=self.slices,
+            value=self.value,
+            coverage=self.coverage,
+            readiness=self.readiness,
+            data_behind_at_most=self.data_behind_at_most,
+        )
         features = table_name(features_key, environment)
         baseline_table = table_name(names.baseline, environment)
         registered = names.registered(environment)

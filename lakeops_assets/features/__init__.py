@@ -1,6 +1,7 @@
 """Feature tables: one row per key, made by a SELECT, kept current by MERGE.
 
-Owns how a feature table is computed, how well it is covered, and which of its rows a change upstream can have touched.
+Owns how a feature table is computed, which of its rows a change upstream can have touched, and how
+well its features are covered.
 """
 
 from lakeops_assets.features.coverage import Coverage, CoverageSpec, measure_coverage

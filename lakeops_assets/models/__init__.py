@@ -15,7 +15,7 @@ from lakeops_assets.models.evaluate import (
 )
 from lakeops_assets.models.metrics import METRICS
 from lakeops_assets.models.payoffs import OUTCOMES, Payoffs, choose_threshold
-from lakeops_assets.models.pipeline import choose_columns
+from lakeops_assets.models.pipeline import columns_by_type
 from lakeops_assets.models.plots import figures, inline_plots
 from lakeops_assets.models.readiness import Readiness, check_readiness
 from lakeops_assets.models.registry import (
@@ -47,8 +47,8 @@ __all__ = [
     "Trained",
     "VersionInfo",
     "check_readiness",
-    "choose_columns",
     "choose_threshold",
+    "columns_by_type",
     "compare",
     "compare_means",
     "ensure_store",
