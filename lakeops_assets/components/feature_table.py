@@ -10,6 +10,7 @@ from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
+from lakeops_assets.lakehouse import Lakehouse
 
 
 @dg.scaffold_with(ExampleScaffolder)
@@ -90,7 +91,17 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
                     "refresh": f"{result.mode}: {result.reason}",
                     "inputs": dict(result.inputs),
                     **({} if result.keys is None else {"keys_recomputed": result.keys}),
+                    **coverage_metadata(lakeops.lakehouse(), spec),
                 },
             )
 
         return dg.Definitions(assets=[feature_table])
+
+
+def coverage_metadata(lakehouse: Lakehouse, spec: features.FeatureSpec) -> dict[str, float]:
+    """Return the share of rows with a value per column, as numbers that the UI plots over time."""
+    columns = [c for c in lakehouse.schema(spec.table).names if c not in spec.primary_key]
+    found = features.measure_coverage(
+        lakehouse, spec.table, [features.CoverageSpec(c) for c in columns]
+    )
+    return {f"coverage/{column}": share for column, share in found.shares.items()}

@@ -1,5 +1,6 @@
 """Feature table to trained model, registered version, gates and champion."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import dagster as dg
@@ -32,7 +33,7 @@ from lakeops_assets.components.names import (
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 from lakeops_assets.models import ModelSpec
-from lakeops_assets.promotion import gates_digest
+from lakeops_assets.promotion import Gate, QualityGate, gates_digest
 
 
 @dg.scaffold_with(ExampleScaffolder)
@@ -133,14 +134,9 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             seed=self.seed,
         )
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Return the model, its version with the gates, the champion and its baseline."""
-        product = self.product or context.path.name
-        names = ModelNames(product, self.name)
-        environment = settings.load().environment
-        spec = self.model_spec(product)
-        features_key = asset_key(self.features, product)
-        gates = gate_specs(
+    def gate_specs(self, quality: Sequence[QualityGate] = ()) -> tuple[Gate, ...]:
+        """Return what the promotion room needs to know; the gates on contracts are given."""
+        return gate_specs(
             self.task,
             self.gates,
             self.not_worse_than_champion,
@@ -149,7 +145,17 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             coverage=self.coverage,
             readiness=self.readiness,
             data_behind_at_most=self.data_behind_at_most,
+            quality=quality,
         )
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Return the model, its version with the gates, the champion and its baseline."""
+        product = self.product or context.path.name
+        names = ModelNames(product, self.name)
+        environment = settings.load().environment
+        spec = self.model_spec(product)
+        features_key = asset_key(self.features, product)
+        gates = self.gate_specs()
         features = table_name(features_key, environment)
         baseline_table = table_name(names.baseline, environment)
         registered = names.registered(environment)

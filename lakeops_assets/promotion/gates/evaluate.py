@@ -26,6 +26,9 @@ from lakeops_assets.promotion.gates.spec import (
     ValueGate,
 )
 
+# A column can have more values than anybody reads.
+MOST_NAMED, MOST_ROWS = 5, 50
+
 
 @dataclass(frozen=True)
 class GateResult:
@@ -87,12 +90,14 @@ def _slices(gate: SliceGate, evidence: Evidence) -> GateResult:
         return _failed(gate, f"{gate.title} was not measured: {because or 'nobody did'}")
     judged = [(s, *_judge_slice(gate, s, evidence)) for s in slices]
     numbers = {f"{gate.title}={s.value}": s.measured[0] for s in slices if s.measured}
-    details = tuple(_slice_row(gate, s, left_out, problem) for s, left_out, problem in judged)
+    details = tuple(_slice_row(gate, *found) for found in judged[:MOST_ROWS])
     total = sum(s.rows for s in slices)
     left_out_rows = sum(s.rows for s, left_out, _ in judged if left_out)
     numbers["unmeasured_share"] = left_out_rows / total if total else 1.0
     problems = [f"{s.value}: {problem}" for s, _, problem in judged if problem]
     unmeasured = [f"{s.value} ({left_out})" for s, left_out, _ in judged if left_out]
+    if len(unmeasured) > MOST_NAMED:
+        unmeasured[MOST_NAMED:] = [f"{len(unmeasured) - MOST_NAMED} more"]
     measured = [s.measured[0] for s, left_out, _ in judged if s.measured and not left_out]
     allowed = gate.unmeasured_at_most if gate.column else 0.0
     if not measured or numbers["unmeasured_share"] > allowed:
@@ -106,6 +111,8 @@ def _slices(gate: SliceGate, evidence: Evidence) -> GateResult:
     reason = (
         f"{gate.metric} is {min(measured):.4f} to {max(measured):.4f} in {len(measured)} slices of "
         f"{gate.title}"
+        if gate.column
+        else f"{gate.metric} is {measured[0]:.4f} in {gate.title}, {total} held-out rows"
     )
     if unmeasured:
         reason += f"; not measured: {', '.join(unmeasured)}"
@@ -240,10 +247,9 @@ def _coverage(gate: CoverageGate, evidence: Evidence) -> GateResult:
         return _failed(gate, "; ".join(problems), numbers, details)
     lowest = min(asked, key=lambda f: found.shares[f])
     fresh = f" and are fresh at {found.as_of}" if found.as_of else ""
-    reason = (
-        f"of {len(asked)} features, {lowest} has the lowest coverage: {found.shares[lowest]:.2%} "
-        f"of {found.rows} rows have a value{fresh}"
-    )
+    reason = f"{found.shares[lowest]:.2%} of {found.rows} rows have a value of {lowest}{fresh}"
+    if len(asked) > 1:
+        reason += f"; the other {len(asked) - 1} features have no lower share"
     return GateResult(gate.name, True, reason, numbers, details)
 
 
