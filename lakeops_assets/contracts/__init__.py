@@ -18,9 +18,12 @@ from lakeops_assets.contracts.quarantine import (
 )
 from lakeops_assets.contracts.replay import Replayed, replay
 from lakeops_assets.contracts.results import (
+    ContractNotHeldError,
     Standing,
     evaluate_or_reuse,
     record_evaluation,
+    require_held,
+    require_standing,
     results_table,
     standing,
 )
@@ -31,6 +34,7 @@ from lakeops_assets.contracts.split import Rows, Split, split
 __all__ = [
     "Contract",
     "ContractError",
+    "ContractNotHeldError",
     "ContractScreen",
     "Evaluation",
     "Explained",
@@ -54,6 +58,8 @@ __all__ = [
     "quarantines",
     "record_evaluation",
     "replay",
+    "require_held",
+    "require_standing",
     "results_table",
     "split",
     "standing",

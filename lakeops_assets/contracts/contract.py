@@ -9,7 +9,15 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from lakeops_assets.contracts.rules import Coverage, Reference, Rule, Types, Unique
+from lakeops_assets.contracts.document import close
+from lakeops_assets.contracts.rules import (
+    ContractError,
+    Coverage,
+    Reference,
+    Rule,
+    Types,
+    Unique,
+)
 from lakeops_assets.lakehouse.statements import quote
 
 
@@ -70,6 +78,20 @@ class Contract:
     def used(rules: Sequence[Rule]) -> list[str]:
         """Return the columns that some rules read, each once."""
         return list(dict.fromkeys(c for r in rules for c in r.columns))
+
+    def require_columns_among(self, columns: Sequence[str]) -> None:
+        """Check that the contract is about columns that its table will have.
+
+        Raises:
+            ContractError: It names another one.
+        """
+        for rule in self.rules:
+            for name in rule.columns:
+                if name not in columns and not name.startswith("_"):
+                    raise ContractError(
+                        f"{self.path}:{rule.line}: {self.table} has no column {name}; "
+                        f"{close(name, columns)}"
+                    )
 
     @property
     def other_tables(self) -> list[str]:

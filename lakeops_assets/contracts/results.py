@@ -6,6 +6,7 @@ held for exactly the data version that is about to be used.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA, TABLE = "lakeops", "contract_results"
+
+
+class ContractNotHeldError(Exception):
+    """A table was about to be used that breaks a rule which blocks."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +184,42 @@ def evaluate_or_reuse(
         evaluation = replace(evaluation, evaluated_at=now)
         record_evaluation(lakehouse, evaluation, run_id=run_id)
     return evaluation
+
+
+def require_held(
+    lakehouse: Lakehouse, contract: Contract, table: TableName, *, now: datetime, run_id: str
+) -> Evaluation:
+    """Return what holds of a table now when no rule that blocks is broken.
+
+    Raises:
+        ContractNotHeldError: One is.
+    """
+    evaluation = evaluate_or_reuse(lakehouse, contract, table, now=now, run_id=run_id)
+    _refuse(table, evaluation.results)
+    return evaluation
+
+
+def require_standing(lakehouse: Lakehouse, table: TableName) -> Standing | None:
+    """Return the newest stored evaluation, for whoever does not have the contract itself.
+
+    Raises:
+        ContractNotHeldError: The rows of now were evaluated, and break a rule which blocks.
+    """
+    known = standing(lakehouse, table)
+    if known is not None and known.data_version == lakehouse.data_version(table):
+        _refuse(table, known.results)
+    return known
+
+
+def _refuse(table: TableName, results: Sequence[RuleResult]) -> None:
+    broken = [r for r in results if r.severity == "block" and not r.passed]
+    if broken:
+        listed = "; ".join(f"{r.rule}: {r.reason}" for r in broken)
+        raise ContractNotHeldError(
+            f"{table} breaks its contract, and nothing is made of it: {listed}. Look at rows with "
+            f"`lakeops quarantine explain {table.schema}.{table.table}`; then correct and replay "
+            "them, discard them with a reason, or change the contract"
+        )
 
 
 def _schema() -> pa.Schema:

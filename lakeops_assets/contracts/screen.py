@@ -65,6 +65,10 @@ class ContractScreen:
         """Hash of what decides; a writer that keeps its state compares it."""
         return self.contract.digest
 
+    def compares(self, keys: Sequence[str]) -> bool:
+        """Return whether a verdict needs rows of other keys: a uniqueness beside the key's."""
+        return bool(self.contract.unique_beside(keys))
+
     def batch(
         self,
         lakehouse: Lakehouse,
