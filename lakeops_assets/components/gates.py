@@ -10,6 +10,7 @@ from lakeops_assets.components import training
 from lakeops_assets.components.measurement import measure
 from lakeops_assets.components.names import ModelNames
 from lakeops_assets.components.resources import LakeopsResource
+from lakeops_assets.contracts import Contract
 from lakeops_assets.lakehouse import Lakehouse, TableName
 from lakeops_assets.models import ModelRegistry, ModelSpec
 from lakeops_assets.promotion import (
@@ -25,9 +26,13 @@ from lakeops_assets.promotion import (
 
 
 def gates_check(
-    names: ModelNames, spec: ModelSpec, features: TableName, gates: tuple[Gate, ...]
+    names: ModelNames,
+    spec: ModelSpec,
+    features: TableName,
+    gates: tuple[Gate, ...],
+    held: Mapping[str, Contract],
 ) -> dg.AssetChecksDefinition:
-    """Return the gates as checks of the model version."""
+    """Return the gates as checks of the model version; see `measure`."""
 
     @dg.multi_asset_check(
         name=f"{names.product}_{names.model}_gates",
@@ -49,10 +54,15 @@ def gates_check(
         version = training.candidate(registry)
         results = standing_results(lakehouse, registry, version, gates)
         if not results:
-            now = lakeops.now()
-            evidence = measure(lakehouse, registry, spec, features, version, gates, now=now)
+            now, run_id = lakeops.now(), context.run.run_id
+            evidence = measure(
+                *(lakehouse, registry, spec, features, version, gates),
+                held=held,
+                now=now,
+                run_id=run_id,
+            )
             results = [evaluate_gate(gate, evidence) for gate in gates]
-            record_results(lakehouse, evidence, gates, results, now=now, run_id=context.run.run_id)
+            record_results(lakehouse, evidence, gates, results, now=now, run_id=run_id)
             tag_version(registry, version, results, evaluation_id(evidence, gates, results))
         # One gate that is executed from its page evaluates all: a verdict is about all of them.
         wanted = {key.name for key in context.selected_asset_check_keys}

@@ -10,6 +10,7 @@ from lakeops_assets import models
 from lakeops_assets.components.performance import measure_performance
 from lakeops_assets.components.quality import quality_evidence
 from lakeops_assets.components.subject import Parts, Subject
+from lakeops_assets.contracts import Contract
 from lakeops_assets.features import CoverageSpec, measure_coverage
 from lakeops_assets.lakehouse import Lakehouse, LakehouseError, TableName
 from lakeops_assets.models import ModelRegistry, ModelSpec
@@ -37,11 +38,24 @@ def measure(
     candidate: int,
     gates: tuple[Gate, ...],
     *,
+    held: Mapping[str, Contract],
     now: datetime,
+    run_id: str,
 ) -> Evidence:
     """Measure what the gates ask of a candidate, on the data that it was trained on.
 
     A part that cannot be measured is absent, with the reason; see `Parts`.
+
+    Args:
+        lakehouse: Where the tables are.
+        registry: Where the versions are.
+        spec: The model.
+        features: Feature table.
+        candidate: Version to measure.
+        gates: What is asked.
+        held: `<schema>.<table>` -> contract, of the tables that quality gates are about.
+        now: Time of the evaluation.
+        run_id: Run that evaluates.
 
     Raises:
         ModelError: There is no such version.
@@ -75,7 +89,7 @@ def measure(
         value=value.measured if value else None,
         value_paired=value.paired if value else None,
         threshold=value.threshold if value else None,
-        quality=_quality(subject, gates, parts),
+        quality=_quality(subject, gates, held, now, run_id, parts),
         coverage=_coverage(subject, gates, now, parts),
         readiness=_readiness(subject, gates, parts),
         data_age=_data_age(subject, gates, parts),
@@ -83,16 +97,29 @@ def measure(
     )
 
 
-def _quality(subject: Subject, gates: tuple[Gate, ...], parts: Parts) -> dict[str, QualityEvidence]:
-    lakehouse, features, version = subject.lakehouse, subject.features, subject.data_version
-    measured = {
-        gate.table: parts.take(
-            f"quality/{gate.table}",
-            partial(quality_evidence, lakehouse, gate.table, features, version),
+def _quality(
+    subject: Subject,
+    gates: tuple[Gate, ...],
+    held: Mapping[str, Contract],
+    now: datetime,
+    run_id: str,
+    parts: Parts,
+) -> dict[str, QualityEvidence]:
+    def evidence(table: str) -> QualityEvidence:
+        if table not in held:
+            raise LakehouseError(f"{table} has no contract")
+        return quality_evidence(
+            subject.lakehouse,
+            table,
+            held[table],
+            subject.features,
+            subject.data_version,
+            now=now,
+            run_id=run_id,
         )
-        for gate in gates
-        if isinstance(gate, QualityGate)
-    }
+
+    asked = [gate.table for gate in gates if isinstance(gate, QualityGate)]
+    measured = {t: parts.take(f"quality/{t}", partial(evidence, t)) for t in asked}
     return {table: found for table, found in measured.items() if found is not None}
 
 

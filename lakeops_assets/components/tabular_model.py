@@ -30,6 +30,7 @@ from lakeops_assets.components.names import (
     digest,
     table_name,
 )
+from lakeops_assets.components.quality import quality_gates, training_contracts
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 from lakeops_assets.models import ModelSpec
@@ -155,7 +156,8 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         environment = settings.load().environment
         spec = self.model_spec(product)
         features_key = asset_key(self.features, product)
-        gates = self.gate_specs()
+        held = training_contracts(context, product, features_key, self.data_quality)
+        gates = self.gate_specs(quality_gates(self.data_quality, held))
         features = table_name(features_key, environment)
         baseline_table = table_name(names.baseline, environment)
         registered = names.registered(environment)
@@ -227,5 +229,5 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
 
         return dg.Definitions(
             assets=[model, model_version, champion_asset(names, registered, gates), baseline],
-            asset_checks=[gates_check(names, spec, features, gates)],
+            asset_checks=[gates_check(names, spec, features, gates, held)],
         )

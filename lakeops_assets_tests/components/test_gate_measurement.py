@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from lakeops_assets.components.gates import gates_check, result_metadata
 from lakeops_assets.components.measurement import measure
 from lakeops_assets.components.names import ModelNames
 from lakeops_assets.components.resources import LakeopsResource
+from lakeops_assets.contracts import Contract
 from lakeops_assets.lakehouse import TableName
 from lakeops_assets.models import ModelRegistry
 from lakeops_assets.promotion import (
@@ -52,7 +53,12 @@ class Place:
     def registry(self) -> ModelRegistry:
         return self.lakeops.registry("churn", "model")
 
-    def measure(self, *gates: Gate, registry: ModelRegistry | None = None) -> Evidence:
+    def measure(
+        self,
+        *gates: Gate,
+        registry: ModelRegistry | None = None,
+        held: Mapping[str, Contract] | None = None,
+    ) -> Evidence:
         return measure(
             self.lakeops.lakehouse(),
             registry or self.registry,
@@ -60,7 +66,9 @@ class Place:
             FEATURES,
             1,
             gates,
+            held=held or {},
             now=NOW,
+            run_id="run",
         )
 
 
@@ -185,7 +193,7 @@ def _with_lost_champion(churn: Place) -> ModelRegistry:
 
 
 def run_check(churn: Place, gates: tuple[Gate, ...]) -> dg.ExecuteInProcessResult:
-    check = gates_check(NAMES, churn.model.model_spec("churn"), FEATURES, gates)
+    check = gates_check(NAMES, churn.model.model_spec("churn"), FEATURES, gates, {})
     definitions = dg.Definitions(
         assets=[dg.AssetSpec(NAMES.version)],
         asset_checks=[check],
