@@ -13,11 +13,13 @@ import pytest
 import yaml
 from command_line import environment, lakeops
 
-from lakeops_assets import settings
+from lakeops_assets import contracts, settings
 from lakeops_assets.components import TabularModel, performance
+from lakeops_assets.components.contract_checks import contract_beside
 from lakeops_assets.components.gates import gates_check, result_metadata
 from lakeops_assets.components.measurement import measure
 from lakeops_assets.components.names import ModelNames
+from lakeops_assets.components.quality import quality_gates
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.contracts import Contract
 from lakeops_assets.lakehouse import TableName
@@ -92,18 +94,26 @@ def reasons(evidence: Evidence, gates: Sequence[Gate]) -> dict[str, str]:
 def test_the_champion_passes_every_gate_of_the_product(finished: Path) -> None:
     summary = json.loads((finished / "run.json").read_text())
     [version] = [o for o in summary["outcomes"] if o["asset"] == "churn/model_version"]
-    gates = place(finished).model.gate_specs()
+    model = place(finished).model
+    held = {f"churn.{t}": contract(t) for t in ("features", "customers", "churn_labels")}
+    gates = model.gate_specs(quality_gates(model.data_quality, held))
     assert sorted(version["passed"]) == sorted(gate.name for gate in gates)
     kinds = {type(gate).__name__ for gate in gates}
-    assert kinds >= {"SliceGate", "ValueGate", "CoverageGate", "ReadinessGate", "RecencyGate"}
+    assert kinds >= {
+        "SliceGate",
+        "ValueGate",
+        "CoverageGate",
+        "ReadinessGate",
+        "RecencyGate",
+        "QualityGate",
+    }
 
 
 def test_the_verdict_is_on_the_version_in_the_registry(churn: Place) -> None:
     tags = churn.registry.version(1).tags
     assert tags["lakeops.gates"] == "passed"
     assert tags["lakeops.gate.readiness"] == tags["lakeops.gate.value"] == "passed"
-    gates = churn.model.gate_specs()
-    verdict = stored_verdict(churn.lakeops.lakehouse(), "dev.churn.model", 1, gates)
+    verdict = stored_verdict(churn.lakeops.lakehouse(), "dev.churn.model", 1, None)
     assert verdict.evaluation_id == tags["lakeops.evaluation"]
     assert verdict.model_id == churn.registry.version(1).model_id
     [value] = [r for r in verdict.results if r.gate == "value"]
@@ -146,6 +156,43 @@ def test_each_part_that_cannot_be_measured_fails_its_own_gate(churn: Place) -> N
     assert "empty (0 rows, fewer than 100)" in found["slice_empty_brier"]
     assert "FeatureSpecError: coverage asks for the column no_such_day" in found["coverage"]
     assert "no verdict" in found["data_quality_features"]
+
+
+def contract(table: str) -> Contract:
+    found = contract_beside(PROJECT / "lakeops_assets" / "defs" / "churn", table)
+    assert found is not None
+    return found
+
+
+def test_the_contracts_of_all_training_tables_are_asked(copied: Path) -> None:
+    churn = place(copied)
+    held = {f"churn.{t}": contract(t) for t in ("features", "customers", "churn_labels")}
+    gates = quality_gates(churn.model.data_quality, held)
+    evidence = churn.measure(*gates, held=held)
+    assert reasons(evidence, gates) == {}
+    assert all(q.evaluated_version == q.data_version == 1 for q in evidence.quality.values())
+    assert all(len(q.rules) == len(held[t].rules) for t, q in evidence.quality.items())
+
+    # What happened to the table since the training is judged too.
+    lakehouse = churn.lakeops.lakehouse()
+    lakehouse.delete("churn.customers", "true")
+    found = reasons(churn.measure(*gates, held=held), gates)
+    assert "not_empty" in found["data_quality_customers"]
+    # The features were not made of the scores.
+    other = QualityGate("churn.scores", held["churn.features"].digest, ())
+    asked = churn.measure(other, held={"churn.scores": held["churn.features"]})
+    assert "was not computed from dev.churn.scores" in reasons(asked, (other,))[other.name]
+
+
+def test_a_full_quarantine_refuses_the_version(copied: Path) -> None:
+    churn = place(copied)
+    lakehouse, held = churn.lakeops.lakehouse(), {"churn.customers": contract("customers")}
+    table = lakehouse.name("churn.customers")
+    found = contracts.evaluate(lakehouse, held["churn.customers"], table, now=NOW)
+    contracts.record_evaluation(lakehouse, replace(found, open_quarantine=500), run_id="run")
+    gates = quality_gates(churn.model.data_quality, held)
+    found = reasons(churn.measure(*gates, held=held), gates)
+    assert "500 rows (6.6%) are in quarantine" in found["data_quality_customers"]
 
 
 def test_a_model_that_cannot_be_loaded_fails_what_needs_it(copied: Path) -> None:
@@ -254,6 +301,7 @@ def test_a_check_shows_a_table_and_numbers_that_the_ui_can_plot(copied: Path) ->
         ("name: new_customers, ", "", "the slice with tenure <= 12 needs a name"),
         ("metric: pr_auc", "metric: roc_auc", "gates are declared twice: roc_auc"),
         ("threshold: best", "threshold: middle", "threshold"),
+        ("most: 0.02}", "most: 0.02, tables: [scores]}", "contract of other.scores, and there is"),
     ],
 )
 def test_a_gate_that_cannot_be_declared_is_said_in_a_sentence(
