@@ -17,8 +17,10 @@ from lakeops_assets.promotion import (
     GATE_TAG,
     Gate,
     GateResult,
+    Ledger,
     evaluate_gate,
     evaluation_id,
+    live_champion,
     record_results,
     stored_verdict,
     version_tags,
@@ -86,7 +88,7 @@ def standing_results(
 
     They are the evidence of its promotion. To measure it once more would compare it with itself.
     """
-    if registry.alias("champion") != version:
+    if live_champion(Ledger(lakehouse), registry).version != version:
         return []
     model_id = registry.version(version).model_id
     verdict = stored_verdict(lakehouse, registry.name, version, gates, model_id=model_id)

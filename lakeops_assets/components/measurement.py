@@ -20,6 +20,7 @@ from lakeops_assets.promotion import (
     DataAge,
     Evidence,
     Gate,
+    Ledger,
     QualityEvidence,
     QualityGate,
     ReadinessEvidence,
@@ -27,6 +28,7 @@ from lakeops_assets.promotion import (
     ReadinessItem,
     RecencyGate,
     data_age,
+    live_champion,
 )
 
 
@@ -62,7 +64,7 @@ def measure(
         MlflowException: The registry cannot be asked.
     """
     version = registry.version(candidate)
-    champion = registry.alias("champion")
+    champion = live_champion(Ledger(lakehouse), registry).version
     subject = Subject(
         lakehouse=lakehouse,
         registry=registry,

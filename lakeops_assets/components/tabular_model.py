@@ -30,6 +30,9 @@ from lakeops_assets.components.names import (
     digest,
     table_name,
 )
+from lakeops_assets.components.policies import PromotionPolicyModel, policies
+from lakeops_assets.components.promotable import Promotable
+from lakeops_assets.components.promotion_jobs import approve_job, revert_job
 from lakeops_assets.components.quality import quality_gates, training_contracts
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
@@ -109,6 +112,11 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         description="How far the feature table may have moved on, from the version that was "
         "trained on, when a version is promoted; not asked when empty.",
     )
+    promotion: dict[str, PromotionPolicyModel] = Field(
+        default_factory=dict,
+        description="Environment -> who must approve a new champion there. What is not said is "
+        "strict: only dev promotes without an approval.",
+    )
     product: str = Field(
         default="", description="Product, which is schema and group; the folder's name when empty."
     )
@@ -159,6 +167,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         held = training_contracts(context, product, features_key, self.data_quality)
         gates = self.gate_specs(quality_gates(self.data_quality, held))
         features = table_name(features_key, environment)
+        promotable = Promotable(names, spec, features, gates, policies(self.promotion))
         baseline_table = table_name(names.baseline, environment)
         registered = names.registered(environment)
         library = self.estimator.split(".")[0]
@@ -200,8 +209,12 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             code_version=gates_digest(gates),
             metadata={LAYER: "model", "lakeops/registered_name": registered},
         )
-        def model_version(lakeops: LakeopsResource) -> dg.MaterializeResult:
-            version = training.register(lakeops.registry(product, self.name))
+        def model_version(
+            context: dg.AssetExecutionContext, lakeops: LakeopsResource
+        ) -> dg.MaterializeResult:
+            # First, so that the checks compare with the champion that the ledger knows.
+            promotable.reconcile(lakeops, context.run_id)
+            version = training.register(lakeops.registry(product, self.name), lakeops.actor)
             return dg.MaterializeResult(
                 metadata=training.version_metadata(version, lakeops.mlflow_url, registered),
                 data_version=dg.DataVersion(f"v{version.version}"),
@@ -228,6 +241,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             return table_result(lakeops, baseline_table, commit)
 
         return dg.Definitions(
-            assets=[model, model_version, champion_asset(names, registered, gates), baseline],
+            assets=[model, model_version, champion_asset(promotable, registered), baseline],
             asset_checks=[gates_check(names, spec, features, gates, held)],
+            jobs=[approve_job(promotable), revert_job(promotable)],
         )

@@ -27,14 +27,16 @@ from lakeops_assets.models.registry import (
 from lakeops_assets.models.score import Scorer
 from lakeops_assets.models.spec import ModelError, ModelSpec, fingerprint
 from lakeops_assets.models.split import HELD_OUT, is_held_out, split_condition
-from lakeops_assets.models.store import ensure_store
+from lakeops_assets.models.store import artifact_root, ensure_store, glance
 from lakeops_assets.models.train import Trained, labels, train
+from lakeops_assets.models.transfer import Copied, copy_version, find_copy
 
 __all__ = [
     "HELD_OUT",
     "METRICS",
     "OUTCOMES",
     "Comparison",
+    "Copied",
     "Evaluation",
     "LoggedModelInfo",
     "Measured",
@@ -46,15 +48,19 @@ __all__ = [
     "Scorer",
     "Trained",
     "VersionInfo",
+    "artifact_root",
     "check_readiness",
     "choose_threshold",
     "columns_by_type",
     "compare",
     "compare_means",
+    "copy_version",
     "ensure_store",
     "evaluate",
     "figures",
+    "find_copy",
     "fingerprint",
+    "glance",
     "inline_plots",
     "is_held_out",
     "labels",

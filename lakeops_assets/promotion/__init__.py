@@ -1,8 +1,18 @@
-"""Gates, their stored verdicts, and the promotion that asks for them.
+"""Gates and their stored verdicts, plans and approvals, the ledger, and reverts.
 
 Owns the decision which version of a model is champion; nothing here trains or scores.
 """
 
+from lakeops_assets.promotion.approval import (
+    APPROVAL_TAG,
+    APPROVER_TAG,
+    ApprovalRefusedError,
+    approve,
+    record_expired,
+    record_registry_approval,
+    registry_approver,
+)
+from lakeops_assets.promotion.carry_over import Copy, carry_over
 from lakeops_assets.promotion.gates import (
     ChampionGate,
     CoverageEvidence,
@@ -28,13 +38,45 @@ from lakeops_assets.promotion.gates import (
     evaluate_gate,
     gates_digest,
 )
-from lakeops_assets.promotion.promote import (
-    Aliases,
+from lakeops_assets.promotion.ledger import (
+    DECISIONS,
+    Entry,
+    Ledger,
+    LedgerBrokenError,
+    LedgerEntry,
+    LedgerMovedError,
+    LiveVersion,
+    Problem,
+    ledger_table,
+)
+from lakeops_assets.promotion.plan import (
+    MetricPair,
     PromotionPlan,
+    Standing,
+    plan_promotion,
+)
+from lakeops_assets.promotion.policy import PolicyError, PromotionPolicy, policy_of
+from lakeops_assets.promotion.promote import (
+    Advance,
     PromotionRefusedError,
     PromotionResult,
+    advance,
     carry_out,
-    plan_promotion,
+)
+from lakeops_assets.promotion.reconcile import (
+    Difference,
+    Live,
+    compare,
+    live_champion,
+    reconcile,
+)
+from lakeops_assets.promotion.registry import Registry, anchors
+from lakeops_assets.promotion.revert import (
+    RevertPlan,
+    RevertRefusedError,
+    RevertResult,
+    carry_out_revert,
+    plan_revert,
 )
 from lakeops_assets.promotion.verdicts import (
     GATE_TAG,
@@ -50,20 +92,37 @@ from lakeops_assets.promotion.verdicts import (
 )
 
 __all__ = [
+    "APPROVAL_TAG",
+    "APPROVER_TAG",
+    "DECISIONS",
     "GATE_TAG",
-    "Aliases",
+    "Advance",
+    "ApprovalRefusedError",
     "ChampionGate",
+    "Copy",
     "CoverageEvidence",
     "CoverageGate",
     "DataAge",
+    "Difference",
+    "Entry",
     "Evidence",
     "Gate",
     "GateResult",
     "GateSpecError",
     "GatesNotPassedError",
+    "Ledger",
+    "LedgerBrokenError",
+    "LedgerEntry",
+    "LedgerMovedError",
+    "Live",
+    "LiveVersion",
     "MetricGate",
+    "MetricPair",
     "Paired",
+    "PolicyError",
+    "Problem",
     "PromotionPlan",
+    "PromotionPolicy",
     "PromotionRefusedError",
     "PromotionResult",
     "QualityEvidence",
@@ -72,20 +131,39 @@ __all__ = [
     "ReadinessGate",
     "ReadinessItem",
     "RecencyGate",
+    "Registry",
+    "RevertPlan",
+    "RevertRefusedError",
+    "RevertResult",
     "RuleOutcome",
     "SliceGate",
     "SliceMeasure",
+    "Standing",
     "ValueGate",
     "Verdict",
+    "advance",
+    "anchors",
+    "approve",
     "carry_out",
+    "carry_out_revert",
+    "carry_over",
     "check_names",
+    "compare",
     "data_age",
     "evaluate_gate",
     "evaluation_id",
     "gate_results_table",
     "gates_digest",
+    "ledger_table",
+    "live_champion",
     "plan_promotion",
+    "plan_revert",
+    "policy_of",
+    "reconcile",
+    "record_expired",
+    "record_registry_approval",
     "record_results",
+    "registry_approver",
     "require_gates",
     "stored_verdict",
     "version_tags",

@@ -1,10 +1,9 @@
-"""Gates fail closed, their verdicts are stored, and promotion asks for the stored one."""
+"""Gates fail closed, their verdicts are stored, and whoever exposes a model asks for them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,13 +17,10 @@ from lakeops_assets.promotion import (
     GatesNotPassedError,
     MetricGate,
     Paired,
-    PromotionRefusedError,
     RecencyGate,
-    carry_out,
     data_age,
     evaluate_gate,
     evaluation_id,
-    plan_promotion,
     record_results,
     require_gates,
     stored_verdict,
@@ -52,27 +48,6 @@ def judge(
 ) -> None:
     results = [evaluate_gate(gate, found) for gate in gates]
     record_results(lakehouse, found, gates, results, now=NOW + after, run_id="run")
-
-
-@dataclass
-class Registry:
-    """The aliases of a model, kept in memory: promotion knows nothing else of a registry."""
-
-    name: str = MODEL
-    aliases: dict[str, int] = field(default_factory=dict)
-    tags: dict[int, dict[str, str]] = field(default_factory=dict)
-
-    def alias(self, alias: str) -> int | None:
-        return self.aliases.get(alias)
-
-    def set_alias(self, alias: str, version: int) -> None:
-        self.aliases[alias] = version
-
-    def delete_alias(self, alias: str) -> None:
-        self.aliases.pop(alias, None)
-
-    def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
-        self.tags.setdefault(version, {}).update(tags)
 
 
 @given(value=st.floats(allow_nan=True, allow_infinity=True), bound=st.floats(0, 1))
@@ -163,55 +138,6 @@ def test_whoever_uses_a_champion_asks_for_the_gates_it_had_to_pass(lakehouse: La
     for version in (2, 3):
         with pytest.raises(GatesNotPassedError):
             require_gates(lakehouse, MODEL, version, None)
-
-
-def test_promotion_moves_champion_and_previous(lakehouse: Lakehouse) -> None:
-    registry = Registry()
-    judge(lakehouse, evidence(1))
-    plan = plan_promotion(lakehouse, registry, 1, GATES)
-    assert plan.action == "promote"
-    assert carry_out(lakehouse, registry, plan, GATES).promoted
-    judge(lakehouse, evidence(2, champion=1))
-    registry.aliases["challenger"] = 2
-    plan = plan_promotion(lakehouse, registry, 2, GATES)
-    result = carry_out(lakehouse, registry, plan, GATES)
-    assert (result.champion, result.replaced) == (2, 1)
-    assert registry.aliases == {"champion": 2, "previous": 1}
-    assert registry.tags[2]["lakeops.gates"] == "passed"
-    again = plan_promotion(lakehouse, registry, 2, GATES)
-    assert (again.action, carry_out(lakehouse, registry, again, GATES).promoted) == ("keep", False)
-
-
-def test_a_refused_candidate_leaves_the_champion(lakehouse: Lakehouse) -> None:
-    registry = Registry(aliases={"champion": 1})
-    judge(lakehouse, evidence(2, champion=1, auc=0.7))
-    plan = plan_promotion(lakehouse, registry, 2, GATES)
-    assert plan.action == "refuse"
-    result = carry_out(lakehouse, registry, plan, GATES)
-    assert (result.champion, result.promoted) == (1, False)
-    assert registry.aliases == {"champion": 1}
-
-
-def test_a_comparison_with_a_former_champion_is_stale(lakehouse: Lakehouse) -> None:
-    registry = Registry(aliases={"champion": 2})
-    judge(lakehouse, evidence(3, champion=1))
-    plan = plan_promotion(lakehouse, registry, 3, GATES)
-    assert plan.action == "refuse"
-    assert "compared with champion 1, and there is champion 2 now" in plan.reason
-
-
-def test_a_plan_is_for_one_champion_and_one_verdict(lakehouse: Lakehouse) -> None:
-    registry = Registry()
-    judge(lakehouse, evidence(1))
-    plan = plan_promotion(lakehouse, registry, 1, GATES)
-    registry.aliases["champion"] = 9
-    with pytest.raises(PromotionRefusedError, match="there is champion 9 now; plan again"):
-        carry_out(lakehouse, registry, plan, GATES)
-    registry.aliases.clear()
-    judge(lakehouse, replace(evidence(1, auc=0.1), data_version=5), after=timedelta(hours=1))
-    with pytest.raises(GatesNotPassedError):
-        carry_out(lakehouse, registry, plan, GATES)
-    assert registry.aliases == {}
 
 
 def test_the_newest_evaluation_decides_whatever_was_found_before(lakehouse: Lakehouse) -> None:
