@@ -66,6 +66,9 @@ class Registry:
     def fingerprint(self, version: int) -> str:
         return f"model-{version}"
 
+    def model_id(self, version: int) -> str:
+        return f"m-{version}"
+
 
 def judge(
     lakehouse: Lakehouse,
@@ -81,7 +84,9 @@ def judge(
     if champion is not None:
         paired = {"roc_auc": Paired(champion, 0.84, auc, auc - 0.84, auc - 0.845, auc - 0.835)}
     metrics = {"roc_auc": (auc, auc - 0.02, auc + 0.02)}
-    found = Evidence(MODEL, version, data_version, 1400, metrics, champion, paired)
+    found = Evidence(
+        MODEL, version, data_version, 1400, metrics, champion, paired, model_id=f"m-{version}"
+    )
     results = [evaluate_gate(gate, found) for gate in GATES]
     record_results(lakehouse, found, GATES, results, now=NOW + after, run_id="run")
 

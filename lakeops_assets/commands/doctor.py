@@ -48,6 +48,7 @@ def examine(settings: Settings) -> list[Finding]:
         _dagster,
         _engine,
         _tables,
+        _contracts,
         _mlflow,
         _definitions,
         _promotions,
@@ -149,6 +150,32 @@ def _tables(settings: Settings) -> Iterator[Finding]:
         yield Finding("warning", "tables", "none yet", "run `lakeops run`")
     elif not broken:
         yield Finding("ok", "tables", f"{len(tables)} readable")
+
+
+def _contracts(settings: Settings) -> Iterator[Finding]:
+    from lakeops_assets import contracts
+    from lakeops_assets.commands.contracts import contract_files, holdings
+
+    files = list(contract_files(settings))
+    broken = 0
+    for path in files:
+        try:
+            contracts.load(path)
+        except contracts.ContractError as error:
+            broken += 1
+            yield Finding("problem", f"contract {path.name}", str(error), "correct the file")
+    if files and not broken:
+        yield Finding("ok", "contracts", f"{len(files)} can be read")
+    try:
+        found = holdings([], settings)
+    except LakehouseError:
+        return  # which tables cannot be read has been said
+    for held in found:
+        if held.open:
+            product, table = held.table.split(".")[1:]
+            fix = f"look with `lakeops quarantine explain {product}.{table}`"
+            said = f"{held.open} rows wait: {', '.join(held.rules)}"
+            yield Finding("warning", f"quarantine of {held.table}", said, fix)
 
 
 def _mlflow(settings: Settings) -> Iterator[Finding]:

@@ -3,9 +3,21 @@
 Owns how rows are split, how a model is fitted and measured, and what MLflow stores of it.
 """
 
-from lakeops_assets.models.evaluate import Comparison, Evaluation, Measured, compare, evaluate
+from lakeops_assets.models.evaluate import (
+    Comparison,
+    Evaluation,
+    Measured,
+    compare,
+    compare_means,
+    evaluate,
+    measure,
+    measure_mean,
+)
 from lakeops_assets.models.metrics import METRICS
+from lakeops_assets.models.payoffs import OUTCOMES, Payoffs, choose_threshold
+from lakeops_assets.models.pipeline import columns_by_type
 from lakeops_assets.models.plots import figures, inline_plots
+from lakeops_assets.models.readiness import Readiness, check_readiness
 from lakeops_assets.models.registry import (
     LoggedModelInfo,
     ModelRegistry,
@@ -22,6 +34,7 @@ from lakeops_assets.models.transfer import Copied, copy_version, find_copy
 __all__ = [
     "HELD_OUT",
     "METRICS",
+    "OUTCOMES",
     "Comparison",
     "Copied",
     "Evaluation",
@@ -30,11 +43,17 @@ __all__ = [
     "ModelError",
     "ModelRegistry",
     "ModelSpec",
+    "Payoffs",
+    "Readiness",
     "Scorer",
     "Trained",
     "VersionInfo",
     "artifact_root",
+    "check_readiness",
+    "choose_threshold",
+    "columns_by_type",
     "compare",
+    "compare_means",
     "copy_version",
     "ensure_store",
     "evaluate",
@@ -45,6 +64,8 @@ __all__ = [
     "inline_plots",
     "is_held_out",
     "labels",
+    "measure",
+    "measure_mean",
     "registered_models",
     "split_condition",
     "train",
