@@ -4,7 +4,7 @@ One million rows by default, 20 columns, 40 rules (20 required, 8 enum, 8 range,
 and 1 unique), as a Parquet file in which one row in a thousand breaks a rule. Each engine reads the
 file in a process of its own, from its start to its end, and counts the rows that break each rule;
 ours also splits them into the good ones and those for the quarantine. Before anything is timed the
-counts are compared. The peers are installed by uv into a temporary folder, which nothing else uses.
+counts are compared. The peers are installed into a temporary folder.
 
     python benchmarks/contract_engine.py [ROWS]
 """
@@ -112,7 +112,7 @@ def ours(folder: Path) -> dict[str, int]:
         return pa.RecordBatchReader.from_batches(wanted, file.iter_batches(columns=columns))
 
     lakehouse = Lakehouse(folder / "lakehouse", "benchmark", create_engine("duckdb"))
-    rules = load(folder / "contract.yaml")
+    rules = load(folder / "rows.yaml")
     judged = split(lakehouse, rules, TableName("benchmark", "x", "rows"), rows)
     refused = judged.refused()
     good = sum(t.rows.num_rows for t in take(rows(None), refused, keep=False))
@@ -124,7 +124,7 @@ def ours(folder: Path) -> dict[str, int]:
 DATACONTRACT = """
 import json, sys
 from datacontract.data_contract import DataContract
-run = DataContract(data_contract_file=sys.argv[1] + "/contract.yaml").test()
+run = DataContract(data_contract_file=sys.argv[1] + "/rows.yaml").test()
 print(json.dumps({"checks": len(run.checks), "failed": sum(
     str(getattr(c.result, "value", c.result)) == "failed" for c in run.checks)}))
 """
@@ -174,15 +174,18 @@ def measure(command: list[str]) -> dict[str, Any]:
 
 def install(peer: str, folder: Path) -> Path | None:
     """Return the Python of an environment with a peer; None when it cannot be had."""
-    uv = shutil.which("uv")
-    if uv is None:
-        print(f"{peer}: skipped, there is no uv to install it with")
-        return None
-    python = folder / peer / "bin" / "python"
-    for command in (
-        [uv, "venv", "-q", str(folder / peer)],
-        [uv, "pip", "install", "-q", "--python", str(python), PEERS[peer]],
-    ):
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    uv, python = shutil.which("uv", path=beside), folder / peer / "bin" / "python"
+    commands = [
+        [sys.executable, "-m", "venv", str(folder / peer)],
+        [str(python), "-m", "pip", "install", "-q", PEERS[peer]],
+    ]
+    if uv is not None:
+        commands = [
+            [uv, "venv", "-q", str(folder / peer)],
+            [uv, "pip", "install", "-q", "--python", str(python), PEERS[peer]],
+        ]
+    for command in commands:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             print(f"{peer}: skipped, it cannot be installed: {done.stderr.strip()[-300:]}")
@@ -207,7 +210,7 @@ def main() -> None:
             data = folder / f"{size}"
             data.mkdir()
             make(data / "rows.parquet", size)
-            (data / "contract.yaml").write_text(yaml.safe_dump(contract(data / "rows.parquet")))
+            (data / "rows.yaml").write_text(yaml.safe_dump(contract(data / "rows.parquet")))
             said = {"numbers": NUMBERS, "words": WORDS, "codes": CODES, "values": VALUES}
             (data / "rules.json").write_text(json.dumps({**said, "pattern": PATTERN}))
             base = 0.0

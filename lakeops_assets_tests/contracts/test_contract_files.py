@@ -163,6 +163,13 @@ def test_a_file_that_is_no_yaml_or_is_missing_is_said(tmp_path: Path) -> None:
         load(path.with_name("other.yaml"))
 
 
+def test_the_file_is_named_after_its_table(tmp_path: Path) -> None:
+    """Under another name nothing would check it, in silence."""
+    path = written(tmp_path).rename(tmp_path / "ordres.yaml")
+    with pytest.raises(ContractError, match=r"ordres.yaml:7: .* name the file orders.yaml"):
+        load(path)
+
+
 def test_a_rule_is_there_once(tmp_path: Path) -> None:
     twice = {"id": "same", "metric": "nullValues", "mustBe": 0}
     with pytest.raises(ContractError, match="same is there twice"):
