@@ -12,6 +12,7 @@ from jsonschema import Draft201909Validator
 from open_data_contract_standard.model import OpenDataContractStandard
 
 from lakeops_assets import contracts
+from lakeops_assets.components.scaffold import new_product
 from lakeops_assets.contracts import ContractError, load
 
 SHIPPED = sorted((Path(contracts.__file__).parents[1] / "defs").glob("*/contracts/*.yaml"))
@@ -31,6 +32,13 @@ def test_shipped_contracts_are_plain_odcs(path: Path, tmp_path: Path) -> None:
     assert [e.message for e in schema.iter_errors(yaml.safe_load(path.read_text()))] == []
     for prop in model.schema_[0].properties:
         assert prop.description, prop.name
+
+
+def test_a_new_product_has_a_contract(tmp_path: Path) -> None:
+    files = new_product(tmp_path, "shop")
+    rules = load(next(p for p in files if p.parent.name == "contracts"))
+    assert rules.rule("primary_key").columns == ("customer_id", "snapshot_date")
+    assert rules.rule("tenure_range").severity == "warn"
 
 
 def test_there_are_shipped_contracts() -> None:
