@@ -4,6 +4,7 @@ Owns how rows are split, how a model is fitted and measured, and what MLflow sto
 """
 
 from lakeops_assets.models.evaluate import Comparison, Evaluation, Measured, compare, evaluate
+from lakeops_assets.models.locks import Keep, Locks, needed_versions
 from lakeops_assets.models.metrics import METRICS
 from lakeops_assets.models.plots import figures, inline_plots
 from lakeops_assets.models.registry import (
@@ -23,6 +24,8 @@ __all__ = [
     "METRICS",
     "Comparison",
     "Evaluation",
+    "Keep",
+    "Locks",
     "LoggedModelInfo",
     "Measured",
     "ModelError",
@@ -39,6 +42,7 @@ __all__ = [
     "inline_plots",
     "is_held_out",
     "labels",
+    "needed_versions",
     "registered_models",
     "split_condition",
     "train",

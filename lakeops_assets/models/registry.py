@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 # Tags of a logged model, which make it usable without the run that made it.
 MODEL, FINGERPRINT, SPEC = "lakeops.model", "lakeops.fingerprint", "lakeops.spec_digest"
-DATA_VERSION, SCORING = "lakeops.data_version", "lakeops.scoring"
+TABLE, DATA_VERSION = "lakeops.table", "lakeops.data_version"
+SCORING = "lakeops.scoring"
 # Tags of a run: the process that trains.
 HOST, PID = "lakeops.host", "lakeops.pid"
 MOST_MODELS = 1000
@@ -194,6 +195,7 @@ class ModelRegistry:
             MODEL: self.name,
             FINGERPRINT: fingerprint,
             SPEC: spec.digest(),
+            TABLE: table,
             DATA_VERSION: str(data_version),
             SCORING: json.dumps(
                 {
