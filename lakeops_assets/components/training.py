@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
@@ -12,7 +12,7 @@ from lakeops_assets import models
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.lakehouse import Commit, Lakehouse, LakehouseError, TableName
 from lakeops_assets.lakehouse.statements import quote
-from lakeops_assets.models import Evaluation, ModelRegistry, ModelSpec, VersionInfo
+from lakeops_assets.models import Evaluation, ModelRegistry, ModelSpec, VersionInfo, read_rows
 from lakeops_assets.promotion import (
     ChampionGate,
     Evidence,
@@ -23,9 +23,6 @@ from lakeops_assets.promotion import (
     PromotionResult,
     stored_verdict,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RESAMPLES = 1000
 
@@ -110,6 +107,7 @@ def train(
             location=lakehouse.location(features),
             data_version=version,
             fingerprint=fingerprint,
+            made_by=made_by(lakehouse, features, version),
         )
     return TrainingOutcome(
         model_id=logged.model_id,
@@ -123,27 +121,10 @@ def train(
     )
 
 
-def read_rows(
-    lakehouse: Lakehouse, spec: ModelSpec, features: TableName, version: int
-) -> pd.DataFrame:
-    """Return the labelled rows of a version, with a column that tells which are held out.
-
-    They are in the order of their keys: a bootstrap draws rows by their place, and tables have no
-    order of their own.
-    """
-    columns = lakehouse.schema(features, version).names
-    missing = [c for c in (spec.label, *spec.primary_key) if c not in columns]
-    if missing:
-        raise LakehouseError(
-            f"{features} has no column {', '.join(missing)}, which the model needs; it has: "
-            f"{', '.join(columns)}"
-        )
-    statement = (
-        f"SELECT *, {models.split_condition(spec)} AS {models.HELD_OUT} "
-        f"FROM {features} VERSION AS OF {version} WHERE {quote(spec.label)} IS NOT NULL "
-        f"ORDER BY {', '.join(quote(k) for k in spec.primary_key)}"
-    )
-    return lakehouse.query(statement).read_all().to_pandas()
+def made_by(lakehouse: Lakehouse, table: TableName, version: int) -> dict[str, str]:
+    """Return what the writer of a version recorded: for features the SQL's hash and its inputs."""
+    found = (c.metadata for c in lakehouse.history(table, limit=50) if c.version == version)
+    return dict(next(found, {}))
 
 
 def _not_worth(
@@ -317,6 +298,7 @@ def dagster_tags(lakeops: LakeopsResource, run_id: str, key: dg.AssetKey) -> dic
         "dagster.asset_key": key.to_user_string(),
         "dagster.run_url": url,
         "mlflow.user": lakeops.actor,
+        **models.source_tags(lakeops.settings().project),
         "mlflow.note.content": f"Materialized by Dagster: [asset]({asset}), [run]({url}).",
     }
 
