@@ -141,16 +141,9 @@ def _not_worth(
     if newest.data_version >= version:
         return ""
     label = quote(spec.label)
-    keys = ", ".join(quote(k) for k in spec.primary_key)
-    changed = (
-        lakehouse.query(
-            f"SELECT count(*) AS n FROM (SELECT DISTINCT {keys} FROM feed "
-            f"WHERE {label} IS NOT NULL AND _change_type <> 'update_preimage')",
-            {"feed": lakehouse.changes(features, newest.data_version + 1, version)},
-        )
-        .read_all()["n"][0]
-        .as_py()
-    )
+    changed = _changed_labelled(lakehouse, spec, features, newest.data_version, version)
+    if changed is None:
+        return ""  # nobody can tell, so a new model is the safe answer
     total = (
         lakehouse.query(f"SELECT count({label}) AS n FROM {features} VERSION AS OF {version}")
         .read_all()["n"][0]
@@ -162,6 +155,33 @@ def _not_worth(
         f"kept the model of {features} version {newest.data_version}: {changed} of {total} "
         f"labelled rows changed since, fewer than {retrain_share:.0%}"
     )
+
+
+def _changed_labelled(
+    lakehouse: Lakehouse, spec: ModelSpec, features: TableName, before: int, version: int
+) -> int | None:
+    """Return the labelled keys that changed between two versions; None when it cannot be told.
+
+    The change feed tells; where its files were vacuumed, the two versions are compared.
+    """
+    label = quote(spec.label)
+    keys = ", ".join(quote(k) for k in spec.primary_key)
+    then, now = (
+        f"SELECT * FROM {features} VERSION AS OF {v} WHERE {label} IS NOT NULL"
+        for v in (before, version)
+    )
+    from_feed = f"feed WHERE {label} IS NOT NULL AND _change_type <> 'update_preimage'"
+    compared = f"(({now} EXCEPT {then}) UNION ALL ({then} EXCEPT {now})) AS differing"
+    feed = {"feed": lakehouse.changes(features, before + 1, version)}
+    for source, inputs in ((from_feed, feed), (compared, {})):
+        try:
+            found = lakehouse.query(
+                f"SELECT count(*) AS n FROM (SELECT DISTINCT {keys} FROM {source})", inputs
+            )
+            return int(found.read_all()["n"][0].as_py())
+        except LakehouseError:
+            continue
+    return None
 
 
 # Versions and gates
@@ -257,14 +277,17 @@ def write_baseline(
     version = registry.data_version(champion)
     wanted = {"baseline": f"{registry.name}/v{champion}"}
     if lakehouse.exists(table):
-        newest = lakehouse.history(table, limit=1)[0]
-        if dict(newest.metadata) == wanted:
+        written = next((c for c in lakehouse.history(table, limit=50) if c.changed_rows), None)
+        if written is not None and wanted.items() <= written.metadata.items():
             reason = f"holds the rows of version {champion}"
-            return Commit(newest.version, written=False, reason=reason)
+            return Commit(lakehouse.version(table) or 0, written=False, reason=reason)
     scorer = registry.load(champion)
+    # A row whose key is gone from the features was deleted: an old version does not bring it back.
+    key = " AND ".join(f"now.{quote(k)} = trained.{quote(k)}" for k in spec.primary_key)
     reader = lakehouse.query(
         f"SELECT *, CASE WHEN {models.split_condition(spec)} THEN 'test' ELSE 'train' END AS split "
-        f"FROM {features} VERSION AS OF {version} WHERE {quote(spec.label)} IS NOT NULL"
+        f"FROM {features} VERSION AS OF {version} AS trained WHERE {quote(spec.label)} IS NOT NULL "
+        f"AND EXISTS (SELECT 1 FROM {features} AS now WHERE {key})"
     )
     predictions = scorer.prediction_fields()
     schema = pa.schema([*reader.schema, *predictions, pa.field("model_version", pa.string())])

@@ -347,6 +347,11 @@ class ModelRegistry:
         """Return the Delta version of the feature table that a version was trained on."""
         return self._logged(self.version(version).model_id).data_version
 
+    def table(self, version: int) -> str:
+        """Return the full name of the table that a version was trained on."""
+        model = self.client.get_logged_model(self.version(version).model_id)
+        return model.tags.get(TABLE, "")
+
     def primary_key(self, version: int) -> list[str]:
         """Return the key of the rows that a version scores."""
         model = self.client.get_logged_model(self.version(version).model_id)
