@@ -12,6 +12,7 @@ import dagster as dg
 
 import lakeops_assets.defs
 from lakeops_assets import settings
+from lakeops_assets.components.forget import forget_job
 from lakeops_assets.components.products import load_products
 from lakeops_assets.components.refresh import refresh_sensor
 from lakeops_assets.components.resources import LakeopsResource
@@ -40,7 +41,10 @@ def defs() -> dg.Definitions:
             # The steps of a run share its process: a step costs milliseconds instead of the
             # seconds in which a process of its own would import everything again.
             executor=dg.in_process_executor,
-            jobs=[_product_job(group) for group in groups],
+            jobs=[
+                *(_product_job(group) for group in groups),
+                *(forget_job(group, list(_specs(products))) for group in groups),
+            ],
             sensors=[refresh_sensor()],
         ),
     )

@@ -7,7 +7,15 @@ from pydantic import Field
 
 from lakeops_assets import features, settings
 from lakeops_assets.components.metadata import table_result
-from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
+from lakeops_assets.components.names import (
+    LAYER,
+    PRIMARY_KEY,
+    REFRESH,
+    TABLE_NAME,
+    asset_key,
+    digest,
+    table_name,
+)
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 
@@ -74,6 +82,8 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
             metadata={
                 TABLE_NAME: str(spec.table),
                 LAYER: "silver",
+                PRIMARY_KEY: ", ".join(spec.primary_key),
+                REFRESH: spec.refresh,
                 "sql": dg.MetadataValue.md(f"```sql\n{spec.sql.strip()}\n```"),
             },
         )

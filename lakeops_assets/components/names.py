@@ -20,6 +20,11 @@ URI = "dagster/uri"
 STATE = "lakeops/state"
 # Metadata of asset specs: what `lakeops status` and the refresh sensor need to know of them.
 LAYER = "lakeops/layer"
+# What `lakeops forget` needs to know: keys, how features follow their inputs, and landing files.
+PRIMARY_KEY = "lakeops/primary_key"
+REFRESH = "lakeops/refresh"
+LANDING = "lakeops/landing"
+FILES = "lakeops/files"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from lakeops_assets.components.names import (
     digest,
     table_name,
 )
+from lakeops_assets.components.reproduce import reproduce_job
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 from lakeops_assets.models import ModelSpec
@@ -185,4 +186,5 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         return dg.Definitions(
             assets=[model, model_version, champion_asset(names, registered, gates), baseline],
             asset_checks=[gates_check(names, spec, features, gates)],
+            jobs=[reproduce_job(names)],
         )

@@ -98,6 +98,10 @@ class Lakehouse:
         """Return the size of the data files of the newest version."""
         return self.engine.size_bytes(self._existing(table))
 
+    def files(self, table: TableName | str, version: int | None = None) -> tuple[str, ...]:
+        """Return the data files of a version, relative to the table's folder."""
+        return self.engine.files(self._existing(table), version)
+
     def history(self, table: TableName | str, limit: int | None = None) -> list[CommitInfo]:
         """Return the commits of a table, newest first."""
         return self.engine.history(self._existing(table), limit)
@@ -244,6 +248,19 @@ class Lakehouse:
             self._existing(table), where, transaction=transaction, metadata=metadata
         )
 
+    def delete_keys(
+        self,
+        table: TableName | str,
+        keys: pa.Table,
+        *,
+        transaction: Transaction | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Remove the rows whose key is among some in one commit; see `Engine.delete_keys`."""
+        return self.engine.delete_keys(
+            self._existing(table), keys, transaction=transaction, metadata=metadata
+        )
+
     # Maintaining
 
     def optimize(self, table: TableName | str, *, zorder: Sequence[str] = ()) -> Maintenance:
@@ -256,6 +273,7 @@ class Lakehouse:
         *,
         retention_hours: int = 168,
         keep_versions: Sequence[int] = (),
+        full: bool = False,
         dry_run: bool = True,
     ) -> Maintenance:
         """Delete files that no version younger than the retention needs; see `Engine.vacuum`."""
@@ -263,8 +281,13 @@ class Lakehouse:
             self._existing(table),
             retention_hours=retention_hours,
             keep_versions=keep_versions,
+            full=full,
             dry_run=dry_run,
         )
+
+    def truncate_log(self, table: TableName | str, *, oldest: int) -> Maintenance:
+        """Make a version the oldest that can be read; see `Engine.truncate_log`."""
+        return self.engine.truncate_log(self._existing(table), oldest=oldest)
 
     def _existing(self, table: TableName | str) -> str:
         name = self.name(table)

@@ -7,12 +7,16 @@ from lakeops_assets.models.evaluate import Comparison, Evaluation, Measured, com
 from lakeops_assets.models.locks import Keep, Locks, needed_versions
 from lakeops_assets.models.metrics import METRICS
 from lakeops_assets.models.plots import figures, inline_plots
+from lakeops_assets.models.recipe import Recipe, source_tags
+from lakeops_assets.models.reference import Reference
 from lakeops_assets.models.registry import (
     LoggedModelInfo,
     ModelRegistry,
     VersionInfo,
     registered_models,
 )
+from lakeops_assets.models.reproduce import Reproduction, reproduce
+from lakeops_assets.models.rows import read_rows
 from lakeops_assets.models.score import Scorer
 from lakeops_assets.models.spec import ModelError, ModelSpec, fingerprint
 from lakeops_assets.models.split import HELD_OUT, is_held_out, split_condition
@@ -31,6 +35,9 @@ __all__ = [
     "ModelError",
     "ModelRegistry",
     "ModelSpec",
+    "Recipe",
+    "Reference",
+    "Reproduction",
     "Scorer",
     "Trained",
     "VersionInfo",
@@ -43,7 +50,10 @@ __all__ = [
     "is_held_out",
     "labels",
     "needed_versions",
+    "read_rows",
     "registered_models",
+    "reproduce",
+    "source_tags",
     "split_condition",
     "train",
 ]

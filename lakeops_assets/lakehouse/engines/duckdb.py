@@ -13,10 +13,12 @@ from lakeops_assets.lakehouse.engines.arrow import Counted, as_reader, conform
 from lakeops_assets.lakehouse.engines.deltars import (
     already_committed,
     commit_info,
+    delete_keys,
     delete_rows,
     merge_rows,
     open_table,
     schema_of,
+    truncate_log,
     write_errors,
     write_rows,
 )
@@ -95,6 +97,13 @@ class DuckDBEngine:
 
         actions = pa.table(open_table(location).get_add_actions(flatten=True))
         return sum(actions["size_bytes"].to_pylist())
+
+    def files(self, location: str, version: int | None = None) -> tuple[str, ...]:
+        """Return the data files of a version, relative to the table."""
+        import pyarrow as pa
+
+        actions = pa.table(open_table(location, version).get_add_actions(flatten=True))
+        return tuple(sorted(actions["path"].to_pylist()))
 
     def history(self, location: str, limit: int | None = None) -> list[CommitInfo]:
         """Return commits, newest first."""
@@ -265,6 +274,24 @@ class DuckDBEngine:
         delete_rows(table, where, transaction, metadata)
         return Commit(int(table.version()), deleted=count)
 
+    def delete_keys(
+        self,
+        location: str,
+        keys: pa.Table,
+        *,
+        transaction: Transaction | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Remove the rows whose key is among some; no commit when none is."""
+        table = open_table(location)
+        if seen := already_committed(table, transaction):
+            return seen
+        before = table.version()
+        deleted = delete_keys(table, keys, transaction, metadata)
+        if table.version() == before:
+            return Commit(before, written=False, reason="no row has such a key")
+        return Commit(int(table.version()), deleted=deleted)
+
     # Maintaining
 
     def optimize(self, location: str, *, zorder: Sequence[str] = ()) -> Maintenance:
@@ -282,6 +309,7 @@ class DuckDBEngine:
         *,
         retention_hours: int,
         keep_versions: Sequence[int] = (),
+        full: bool = False,
         dry_run: bool = True,
     ) -> Maintenance:
         """Delete files that no version younger than the retention needs."""
@@ -292,8 +320,14 @@ class DuckDBEngine:
                 dry_run=dry_run,
                 enforce_retention_duration=False,
                 keep_versions=list(keep_versions) or None,
+                full=full,
             )
         return Maintenance(int(table.version()), files_removed=len(files), files=tuple(files))
+
+    def truncate_log(self, location: str, *, oldest: int) -> Maintenance:
+        """Make a version the oldest that can be read: delete what the log says of earlier ones."""
+        files = truncate_log(location, oldest)
+        return Maintenance(self.version(location), files_removed=len(files), files=files)
 
     def _reader(self, source: Source) -> pa.RecordBatchReader:
         return self.query(source) if isinstance(source, Query) else as_reader(source)
