@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from lakeops_assets.commands import contract_cli, forget_cli, reproduce_cli
+from lakeops_assets.commands import contract_cli, forget_cli, maintenance_cli, reproduce_cli
 from lakeops_assets.commands.console import AsJson, Products, load_settings, print_json
 
 app = typer.Typer(
@@ -139,6 +139,7 @@ def ui(
 
 
 contract_cli.register(app)
+maintenance_cli.register(app)
 reproduce_cli.register(app)
 forget_cli.register(app)
 

@@ -173,7 +173,7 @@ class Maintenance(dg.Component, dg.Model, dg.Resolvable):
         spec = self.maintenance_spec(product, settings.load().environment)
 
         @dg.asset(
-            key=dg.AssetKey([product, "maintenance"]),
+            key=maintenance_key(product),
             group_name=product,
             kinds={"deltalake"},
             description="Small files are rewritten, old files deleted and logs shortened, but for "
@@ -220,14 +220,16 @@ def carry_out(
     return done
 
 
-def maintenance_specs(graph: AssetGraph) -> dict[dg.AssetKey, MaintenanceSpec]:
+def maintenance_key(product: str) -> dg.AssetKey:
+    """Return the key of a product's maintenance."""
+    return dg.AssetKey([product, "maintenance"])
+
+
+def maintenance_specs(graph: AssetGraph) -> list[MaintenanceSpec]:
     """Return the maintenance of each product that has one."""
-    found: dict[dg.AssetKey, MaintenanceSpec] = {}
-    for key in graph.toposorted_asset_keys:
-        spec = getattr(graph.get(key).metadata.get(SPEC), "instance", None)
-        if isinstance(spec, MaintenanceSpec):
-            found[key] = spec
-    return found
+    found = (graph.get(key).metadata.get(SPEC) for key in graph.toposorted_asset_keys)
+    specs = (getattr(value, "instance", None) for value in found)
+    return [spec for spec in specs if isinstance(spec, MaintenanceSpec)]
 
 
 # What the UI shows
@@ -257,7 +259,7 @@ def maintenance_metadata(done: Sequence[MaintenanceResult]) -> dict[str, Any]:
         "locked": dg.MetadataValue.md(_locked(done) or "Nothing is locked."),
         "bytes_freed": sum(r.bytes_freed for r in done),
         "bytes_stored": sum(r.after.stored_bytes for r in done),
-        "bytes_locked": sum(r.plan.locked_bytes for r in done),
+        "bytes_locked": sum(r.locked_bytes for r in done),
         "files_removed": sum(r.files_removed for r in done),
         "tables_optimized": sum(r.optimized for r in done),
     }
@@ -268,7 +270,7 @@ def _locked(done: Sequence[MaintenanceResult]) -> str:
         f"| {r.plan.table} | {v.version} | {', '.join(v.needed_by)} | "
         f"{f'{v.bytes:,}' if v.readable else '**gone**: it cannot be read any more'} |"
         for r in done
-        for v in r.plan.locked
+        for v in r.locked
     ]
     if not lines:
         return ""

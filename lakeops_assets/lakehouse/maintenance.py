@@ -88,12 +88,14 @@ class LockedVersion:
         version: Delta version.
         needed_by: Who, such as `dev.churn.model@3`.
         bytes: Size of its files that would go otherwise; two versions may share files.
+        in_log: Whether the log still has it, so that its files can be kept.
         readable: Whether all its files are there still.
     """
 
     version: int
     needed_by: tuple[str, ...]
     bytes: int
+    in_log: bool
     readable: bool
 
 
@@ -108,9 +110,7 @@ class MaintenancePlan:
         removable_files: Files that VACUUM would delete.
         removable_bytes: Their size.
         locked: Versions that somebody needs, oldest first.
-        kept_versions: Those that the log still has, whose files VACUUM leaves.
-        locked_files: Files that stay for their sake alone.
-        locked_bytes: Their size.
+        locked_bytes: Size of the files that stay for their sake alone.
         log_from: Version from which the log is kept; None to leave it alone.
         log_entries: Entries of the log that would go.
         log_reason: What decides how far the log goes back.
@@ -122,8 +122,6 @@ class MaintenancePlan:
     removable_files: int
     removable_bytes: int
     locked: tuple[LockedVersion, ...]
-    kept_versions: tuple[int, ...]
-    locked_files: int
     locked_bytes: int
     log_from: int | None
     log_entries: int
@@ -139,6 +137,11 @@ class MaintenancePlan:
         """Whether there is nothing to do."""
         return not (self.optimize or self.removable_files or self.log_from is not None)
 
+    @property
+    def kept_versions(self) -> tuple[int, ...]:
+        """Versions whose files VACUUM leaves."""
+        return tuple(v.version for v in self.locked if v.in_log)
+
 
 @dataclass(frozen=True)
 class MaintenanceResult:
@@ -151,6 +154,8 @@ class MaintenanceResult:
         optimized: Whether files were rewritten.
         files_removed: Files that VACUUM deleted.
         entries_removed: Entries of the log that were deleted.
+        locked: Versions that somebody needs, with what they cost now.
+        locked_bytes: Size of the files that stay for their sake alone.
     """
 
     plan: MaintenancePlan
@@ -159,6 +164,8 @@ class MaintenanceResult:
     optimized: bool
     files_removed: int
     entries_removed: int
+    locked: tuple[LockedVersion, ...]
+    locked_bytes: int
 
     @property
     def bytes_freed(self) -> int:
@@ -195,10 +202,9 @@ def plan_maintenance(
     stored = lakehouse.stored_files(table)
     history = lakehouse.history(table)
     needed = locks.get(str(table), {})
-    files = _files_of(lakehouse, table, sorted(needed))
-    kept = tuple(files)
+    locked, held = _locked(lakehouse, policy, stored, needed)
+    kept = tuple(v.version for v in locked if v.in_log)
     removable = _removable(lakehouse, policy, stored, kept)
-    free = _removable(lakehouse, policy, stored, ())
     log_from, entries, log_reason = _log_cut(policy, history, kept, needed, stored, now)
     return MaintenancePlan(
         policy=policy,
@@ -206,18 +212,8 @@ def plan_maintenance(
         optimize=_why_optimize(lakehouse, policy, stored, history),
         removable_files=len(removable),
         removable_bytes=_bytes(removable, stored),
-        locked=tuple(
-            LockedVersion(
-                version=version,
-                needed_by=needed[version],
-                bytes=_bytes(free.intersection(files.get(version, ())), stored),
-                readable=version in files and all(f in stored for f in files[version]),
-            )
-            for version in sorted(needed)
-        ),
-        kept_versions=kept,
-        locked_files=len(free - removable),
-        locked_bytes=_bytes(free - removable, stored),
+        locked=locked,
+        locked_bytes=_bytes(held, stored),
         log_from=log_from,
         log_entries=entries,
         log_reason=log_reason,
@@ -244,13 +240,17 @@ def carry_out(lakehouse: Lakehouse, plan: MaintenancePlan) -> MaintenanceResult:
             removed = len(stored.keys() - lakehouse.stored_files(table).keys())
     if plan.log_from is not None:
         entries = lakehouse.truncate_log(table, oldest=plan.log_from).files_removed
+    stored = lakehouse.stored_files(table)
+    locked, held = _locked(lakehouse, policy, stored, {v.version: v.needed_by for v in plan.locked})
     return MaintenanceResult(
         plan=plan,
         before=plan.size,
-        after=_size(lakehouse, table, lakehouse.stored_files(table)),
+        after=_size(lakehouse, table, stored),
         optimized=bool(plan.optimize),
         files_removed=removed,
         entries_removed=entries,
+        locked=locked,
+        locked_bytes=_bytes(held, stored),
     )
 
 
@@ -267,10 +267,10 @@ def drop_versions(
     newest = lakehouse.version(name)
     locked = {v: who for v, who in locks.get(str(name), {}).items() if v <= up_to}
     if locked:
-        named = "; ".join(f"version {v} by {', '.join(who)}" for v, who in sorted(locked.items()))
+        named = "; ".join(f"{', '.join(who)} needs {v}" for v, who in sorted(locked.items()))
         raise LockedVersionError(
-            f"versions of {name} up to {up_to} cannot be dropped: {named} is needed. Delete those "
-            "model versions first, or keep only live models in the maintenance policy"
+            f"versions of {name} up to {up_to} cannot be dropped: {named}. Delete those model "
+            "versions first, or keep only live models in the maintenance policy"
         )
     if newest is None or up_to >= newest:
         raise LakehouseError(
@@ -330,17 +330,33 @@ def _removable(
     return names & stored.keys()
 
 
-def _files_of(
-    lakehouse: Lakehouse, table: TableName, versions: Iterable[int]
-) -> dict[int, tuple[str, ...]]:
-    """Return the files of versions, without versions that the log does not have any more."""
-    found: dict[int, tuple[str, ...]] = {}
-    for version in versions:
+def _locked(
+    lakehouse: Lakehouse,
+    policy: MaintenancePolicy,
+    stored: Mapping[str, int],
+    needed: Mapping[int, tuple[str, ...]],
+) -> tuple[tuple[LockedVersion, ...], set[str]]:
+    """Return the versions that somebody needs, and the files that stay for their sake alone."""
+    if not needed:
+        return (), set()
+    files: dict[int, tuple[str, ...]] = {}
+    for version in sorted(needed):
         try:
-            found[version] = lakehouse.files(table, version)
+            files[version] = lakehouse.files(policy.table, version)
         except LakehouseError:
-            continue
-    return found
+            continue  # the log does not have it any more, or never had: nothing can be kept
+    free = _removable(lakehouse, policy, stored, ())
+    locked = tuple(
+        LockedVersion(
+            version=version,
+            needed_by=needed[version],
+            bytes=_bytes(free.intersection(files.get(version, ())), stored),
+            in_log=version in files,
+            readable=version in files and all(f in stored for f in files[version]),
+        )
+        for version in sorted(needed)
+    )
+    return locked, free.intersection(f for own in files.values() for f in own)
 
 
 def _size(lakehouse: Lakehouse, table: TableName, stored: Mapping[str, int]) -> TableSize:
