@@ -19,7 +19,13 @@ from lakeops_assets.contracts.diff_parts import (
     plain,
     reference_changes,
 )
-from lakeops_assets.contracts.diff_quality import paired, quality_changes, sla_changes
+from lakeops_assets.contracts.diff_quality import (
+    paired,
+    quality_changes,
+    severity_changes,
+    severity_of,
+    sla_changes,
+)
 from lakeops_assets.contracts.diff_rules import Change, change
 
 if TYPE_CHECKING:
@@ -179,6 +185,7 @@ def _table_changes(before: SchemaObject | None, after: SchemaObject | None) -> I
         if old != new:
             yield change("description_changed", f"{path}.{field}", old, new)
     yield from described_changes(path, before, after)
+    yield from severity_changes(path, "table", severity_of(before), severity_of(after))
     yield from quality_changes(path, "table", before.quality or [], after.quality or [])
     yield from reference_changes(path, before, after)
     yield from column_changes(path, before.properties or [], after.properties or [])

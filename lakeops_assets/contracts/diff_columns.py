@@ -11,7 +11,11 @@ from lakeops_assets.contracts.diff_parts import (
     reference_changes,
     stated_changes,
 )
-from lakeops_assets.contracts.diff_quality import quality_changes, severity_changes
+from lakeops_assets.contracts.diff_quality import (
+    quality_changes,
+    severity_changes,
+    severity_of,
+)
 from lakeops_assets.contracts.diff_rules import Change, change
 from lakeops_assets.contracts.diff_types import Order, compare_logical, compare_physical
 
@@ -71,7 +75,7 @@ def _column_changes(path: str, before: SchemaProperty, after: SchemaProperty) ->
             if old != new:
                 yield change(kind, f"{path}.{field}", old, new)
     yield from described_changes(path, before, after)
-    yield from severity_changes(path, "column", _severity(before), _severity(after))
+    yield from severity_changes(path, "column", severity_of(before), severity_of(after))
     yield from quality_changes(path, "column", before.quality or [], after.quality or [])
     yield from reference_changes(path, before, after)
     yield from column_changes(path, before.properties or [], after.properties or [])
@@ -209,8 +213,3 @@ def _primary_key_changes(
     kind = "added" if not old else "removed" if not new else "changed"
     named = [sorted(map(str, key)) or None for key in (old, new)]
     yield change(f"primary_key_{kind}", f"{path}.primaryKey", *named)
-
-
-def _severity(column: SchemaProperty) -> str | None:
-    found = [p for p in column.customProperties or [] if (p.property or "").lower() == "severity"]
-    return str(found[0].value) if found else None

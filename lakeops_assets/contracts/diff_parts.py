@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from lakeops_assets.contracts.diff_quality import paired
+from lakeops_assets.contracts.diff_quality import paired, severity_changes, severity_of
 from lakeops_assets.contracts.diff_rules import Change, change
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ def reference_changes(path: str, before: Described, after: Described) -> Iterato
             kind = "reference_added" if old is None else "reference_removed"
             target = name if old is None else None
             yield change(kind, f"{path}.relationships", name if old else None, target)
+        else:
+            at = f"{path}.relationships.{name}"
+            yield from severity_changes(at, "column", severity_of(old), severity_of(new))
 
 
 def _target(reference: Relationship) -> str:

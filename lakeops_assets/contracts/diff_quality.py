@@ -13,15 +13,13 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-# Where a rule says no severity: rows that break a column's rule are set aside, and a table that
-# breaks one of its own holds everything behind it up.
-DEFAULT_SEVERITY = {"column": "quarantine", "table": "block"}
+# Severity of a rule that says none, or `error`: rows that break a rule about rows are set aside, a
+# table that breaks one as a whole holds up what is behind it, and one that is late is only said.
+DEFAULT_SEVERITY = {"column": "quarantine", "table": "block", "level": "warn"}
 SEVERITIES = {
-    **dict.fromkeys(("info", "information", "low"), 0),
-    **dict.fromkeys(("warn", "warning", "minor", "medium"), 1),
+    **dict.fromkeys(("info", "information", "low", "warn", "warning", "minor", "medium"), 1),
     **dict.fromkeys(("quarantine",), 2),
-    **dict.fromkeys(("block", "error", "high", "major"), 3),
-    **dict.fromkeys(("critical", "blocker"), 4),
+    **dict.fromkeys(("block", "high", "major", "critical", "blocker"), 3),
 }
 # What decides whether data passes, besides the values of the operators and arguments.
 MEANING = ("type", "unit", "query", "engine", "implementation", "customProperties")
@@ -44,6 +42,8 @@ ENDS = {"endofsupport", "es", "endoflife", "el"}
 
 # Bounds of an interval, each with whether the bound itself is left out.
 Interval: TypeAlias = tuple[float, bool, float, bool]
+# What a violation is about.
+About: TypeAlias = Literal["column", "table", "level"]
 Tightness: TypeAlias = Literal["same", "tightened", "weakened", "changed"]
 
 
@@ -52,7 +52,7 @@ Tightness: TypeAlias = Literal["same", "tightened", "weakened", "changed"]
 
 def quality_changes(
     path: str,
-    level: Literal["table", "column"],
+    about: About,
     before: Sequence[DataQuality],
     after: Sequence[DataQuality],
 ) -> Iterator[Change]:
@@ -71,15 +71,28 @@ def quality_changes(
             yield change(f"quality_rule_{tightness}", at, _requirement(old), _requirement(new))
         elif _said(old) != _said(new):
             yield change("description_changed", at, old.description, new.description)
-        yield from severity_changes(at, level, old.severity, new.severity)
+        yield from severity_changes(
+            at, "column" if _about_rows(old) else about, old.severity, new.severity
+        )
 
 
-def severity_changes(
-    path: str, level: Literal["table", "column"], before: str | None, after: str | None
-) -> Iterator[Change]:
-    """Return whether the consequences of a violation changed."""
-    default = DEFAULT_SEVERITY[level]
-    old, new = (before or default).lower(), (after or default).lower()
+def severity_changes(path: str, about: About, before: Any, after: Any) -> Iterator[Change]:
+    """Return whether the consequences of a violation changed.
+
+    Args:
+        path: What the severity belongs to.
+        about: What a violation is about, which decides the severity where none is said.
+        before: One severity, or one per kind of rule; None when none is said.
+        after: The same in the new contract.
+    """
+    by_kind = [s for s in (before, after) if isinstance(s, dict)]
+    if by_kind:
+        # The empty kind stands for all that a mapping does not name.
+        for kind in dict.fromkeys([*(k for said in by_kind for k in said), ""]):
+            old, new = (s.get(kind) if isinstance(s, dict) else s for s in (before, after))
+            yield from severity_changes(f"{path}.{kind}".rstrip("."), about, old, new)
+        return
+    old, new = (_severity(said, about) for said in (before, after))
     if old == new:
         return
     ranks = SEVERITIES.get(old), SEVERITIES.get(new)
@@ -89,6 +102,23 @@ def severity_changes(
     elif ranks[0] != ranks[1]:
         kind = "severity_raised" if ranks[0] < ranks[1] else "severity_lowered"
         yield change(kind, at, before, after)
+
+
+def _severity(said: Any, about: About) -> str:
+    words = str(said or "error").lower()
+    return DEFAULT_SEVERITY[about] if words == "error" else words
+
+
+def severity_of(part: Any) -> Any:
+    """Return the severity that a custom property of a part gives; None when none does."""
+    for custom in part.customProperties or []:
+        if (custom.property or "").lower() == "severity":
+            return custom.value
+    return None
+
+
+def _about_rows(rule: DataQuality) -> bool:
+    return any(p.property == "scope" and p.value == "row" for p in rule.customProperties or [])
 
 
 def _rule_key(rule: DataQuality) -> str:
@@ -204,13 +234,17 @@ def sla_changes(
         ends = (old or new).property.lower() in ENDS  # type: ignore[union-attr]
         if old is None:
             yield change("sla_loosened" if ends else "sla_added", path, None, _level(new))
-        elif new is None:
+            continue
+        if new is None:
             yield change("sla_tightened" if ends else "sla_removed", path, _level(old), None)
-        elif _level(old) != _level(new):
+            continue
+        if _level(old) != _level(new):
             kind = _better(old, new)
             if kind:
                 yield change(kind, path, _level(old), _level(new))
-        elif old != new:
+        severity = list(severity_changes(path, "level", severity_of(old), severity_of(new)))
+        yield from severity
+        if old != new and _level(old) == _level(new) and not severity:
             yield change("description_changed", path, old.description, new.description)
 
 
