@@ -25,8 +25,8 @@ from lakeops_assets.lakehouse.errors import (
     UnsupportedError,
 )
 from lakeops_assets.lakehouse.lakehouse import Lakehouse, open_lakehouse
-from lakeops_assets.lakehouse.maintenance import (
-    LockedVersionError,
+from lakeops_assets.lakehouse.maintenance import LockedVersionError
+from lakeops_assets.lakehouse.maintenance_spec import (
     Locks,
     MaintenancePlan,
     MaintenancePolicy,
