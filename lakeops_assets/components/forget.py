@@ -27,7 +27,9 @@ from lakeops_assets.components.names import (
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.governance import MARK, ForgetKeyError, ForgetPlan, ForgetResult, Key
 from lakeops_assets.ingest import IngestSpec, LandingRows
-from lakeops_assets.lakehouse import Lakehouse, TableName, Transaction
+from lakeops_assets.lakehouse import TableName, Transaction
+from lakeops_assets.lakehouse.statements import quote
+from lakeops_assets.models.artifacts import EXAMPLE_ROWS
 
 SALT = "audit-salt"
 
@@ -101,7 +103,7 @@ def request(
     return Request(
         plan=governance.plan_forget(lakehouse, product, parsed, tables, locks),
         landing=tuple(landing),
-        trained_on=tuple(_trained_on(lakehouse, locks, parsed)),
+        trained_on=tuple(_trained_on(lakeops, locks, parsed)),
     )
 
 
@@ -253,11 +255,39 @@ def _landings(specs: Sequence[dg.AssetSpec]) -> Iterator[IngestSpec]:
             yield IngestSpec(table, Path(_text(spec, LANDING)), **options)
 
 
-def _trained_on(lakehouse: Lakehouse, locks: governance.Locks, key: Key) -> Iterator[str]:
+def _trained_on(lakeops: LakeopsResource, locks: governance.Locks, key: Key) -> Iterator[str]:
     """Yield the model versions whose rows had the entity, and those of which nobody can tell."""
-    for table, versions in locks.items():
-        for version, names in versions.items():
-            yield from governance.holders(lakehouse, TableName.parse(table), version, key, names)
+    lakehouse = lakeops.lakehouse()
+    for name, versions in locks.items():
+        table = TableName.parse(name)
+        for version, found in versions.items():
+            holders = governance.holders(lakehouse, table, version, key, found)
+            for model in holders:
+                shown = model in found and _in_example(lakeops, model, table, key)
+                example = " (its input example in MLflow holds the entity's features)"
+                yield model + (example if shown else "")
+
+
+def _in_example(lakeops: LakeopsResource, model: str, table: TableName, key: Key) -> bool:
+    """Return whether the entity is among the first labelled rows, which MLflow shows."""
+    name, _, version = model.rpartition("@")
+    registry = models.ModelRegistry(lakeops.tracking_uri, Path(), name, name.rpartition(".")[0])
+    try:
+        recipe, _, _ = registry.recipe(int(version))
+    except models.ModelError:  # nothing is recorded with it, so nothing can be said
+        return False
+    spec, lakehouse = recipe.spec, lakeops.lakehouse()
+    keys = key.rows(lakehouse.schema(table, recipe.data_version))
+    if keys is None:
+        return False
+    same = " AND ".join(f"k.{quote(c)} = t.{quote(c)}" for c in key.columns)
+    first = (
+        f"SELECT * FROM {table} VERSION AS OF {recipe.data_version} "
+        f"WHERE {quote(spec.label)} IS NOT NULL "
+        f"ORDER BY {', '.join(quote(k) for k in spec.primary_key)} LIMIT {EXAMPLE_ROWS}"
+    )
+    statement = f"SELECT 1 FROM ({first}) AS t WHERE EXISTS (SELECT 1 FROM keys AS k WHERE {same})"
+    return lakehouse.query(statement, {"keys": keys}).read_all().num_rows > 0
 
 
 def _text(spec: dg.AssetSpec, name: str) -> str:
