@@ -37,7 +37,7 @@ def holders(folder: Path, customer: int) -> list[Path]:
     return found
 
 
-def test_killed_between_delete_and_vacuum_it_is_finished_and_the_product_goes_on(
+def test_killed_before_the_vacuum_it_is_finished_and_the_product_goes_on(
     copied: Path,
 ) -> None:
     """Customer 1 is the smallest key of each file, so that the logs have to be cut as well."""
