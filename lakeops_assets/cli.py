@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from lakeops_assets.commands import forget_cli, reproduce_cli
+from lakeops_assets.commands import contract_cli, forget_cli, reproduce_cli
 from lakeops_assets.commands.console import AsJson, Products, load_settings, print_json
 
 app = typer.Typer(
@@ -138,6 +138,7 @@ def ui(
     raise typer.Exit(serve(load_settings(), port, mlflow_port, lambda line: typer.echo(line)))
 
 
+contract_cli.register(app)
 reproduce_cli.register(app)
 forget_cli.register(app)
 

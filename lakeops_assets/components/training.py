@@ -277,7 +277,7 @@ def write_baseline(
     version = registry.data_version(champion)
     wanted = {"baseline": f"{registry.name}/v{champion}"}
     if lakehouse.exists(table):
-        written = next((c for c in lakehouse.history(table, limit=50) if c.changed_rows), None)
+        written = lakehouse.last_change(table)
         if written is not None and wanted.items() <= written.metadata.items():
             reason = f"holds the rows of version {champion}"
             return Commit(lakehouse.version(table) or 0, written=False, reason=reason)

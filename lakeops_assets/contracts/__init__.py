@@ -2,3 +2,7 @@
 
 Owns the rules of a contract, the quarantine, and what makes a change of a contract breaking.
 """
+
+from lakeops_assets.contracts.diff import diff as diff
+from lakeops_assets.contracts.diff import is_major as is_major
+from lakeops_assets.contracts.diff_rules import Change as Change

@@ -4,7 +4,7 @@ Owns how rows are split, how a model is fitted and measured, and what MLflow sto
 """
 
 from lakeops_assets.models.evaluate import Comparison, Evaluation, Measured, compare, evaluate
-from lakeops_assets.models.locks import Keep, Locks, needed_versions
+from lakeops_assets.models.locks import Keep, needed_versions
 from lakeops_assets.models.metrics import METRICS
 from lakeops_assets.models.plots import figures, inline_plots
 from lakeops_assets.models.recipe import Recipe, source_tags
@@ -29,7 +29,6 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "Keep",
-    "Locks",
     "LoggedModelInfo",
     "Measured",
     "ModelError",

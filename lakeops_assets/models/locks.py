@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from lakeops_assets.lakehouse import Locks
 from lakeops_assets.models.registry import DATA_VERSION, TABLE
 from lakeops_assets.models.spec import ModelError
 from lakeops_assets.models.store import open_store
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 Keep: TypeAlias = Literal["all", "live"]
-Locks: TypeAlias = Mapping[str, Mapping[int, tuple[str, ...]]]
 PAGE = 200
 
 

@@ -42,13 +42,12 @@ def open_table(location: str, version: int | None = None) -> DeltaTable:
     """
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
-    from deltalake.exceptions import TableNotFoundError as NoTableError
 
     try:
         return DeltaTable(location, version=version)
-    except NoTableError as error:
-        raise TableNotFoundError(f"there is no Delta table at {location}") from error
     except DeltaError as error:
+        if not DeltaTable.is_deltatable(location):
+            raise TableNotFoundError(f"there is no Delta table at {location}") from error
         if version is None:
             raise LakehouseError(f"the table at {location} cannot be opened: {error}") from error
         newest = DeltaTable(location).version()

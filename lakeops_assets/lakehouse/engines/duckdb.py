@@ -22,6 +22,7 @@ from lakeops_assets.lakehouse.engines.deltars import (
     write_errors,
     write_rows,
 )
+from lakeops_assets.lakehouse.engines.deltars_files import data_files, feed_gap, stored_files
 from lakeops_assets.lakehouse.engines.duckdb_query import (
     BATCH_ROWS,
     check_keys,
@@ -51,7 +52,8 @@ from lakeops_assets.lakehouse.errors import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHANGE_FEED = {"delta.enableChangeDataFeed": "true"}
+# delta-rs would delete old entries of the log by itself, with versions that models still need.
+PROPERTIES = {"delta.enableChangeDataFeed": "true", "delta.enableExpiredLogCleanup": "false"}
 
 
 class DuckDBEngine:
@@ -100,14 +102,19 @@ class DuckDBEngine:
 
     def files(self, location: str, version: int | None = None) -> tuple[str, ...]:
         """Return the data files of a version, relative to the table."""
-        import pyarrow as pa
+        return data_files(open_table(location, version))
 
-        actions = pa.table(open_table(location, version).get_add_actions(flatten=True))
-        return tuple(sorted(actions["path"].to_pylist()))
+    def stored_files(self, location: str) -> Mapping[str, int]:
+        """Return every file in the table's folder with its size: data, change feed and log."""
+        return stored_files(location)
 
     def history(self, location: str, limit: int | None = None) -> list[CommitInfo]:
         """Return commits, newest first."""
         return [commit_info(entry) for entry in open_table(location).history(limit)]
+
+    def feed_gap(self, location: str, first: int, last: int) -> str:
+        """Return why the change feed of some versions is not whole any more; empty when it is."""
+        return feed_gap(location, first, last)
 
     def transaction_version(self, location: str, app_id: str) -> int | None:
         """Return the last version that a writer committed; None before its first."""
@@ -159,7 +166,7 @@ class DuckDBEngine:
                 mode="ignore",
                 partition_by=list(partition_by) or None,
                 description=description or None,
-                configuration=CHANGE_FEED,
+                configuration=PROPERTIES,
             )
         except DeltaError as error:
             if self.exists(location):  # another process created it in the same moment
@@ -294,11 +301,16 @@ class DuckDBEngine:
 
     # Maintaining
 
-    def optimize(self, location: str, *, zorder: Sequence[str] = ()) -> Maintenance:
+    def optimize(
+        self, location: str, *, zorder: Sequence[str] = (), target_bytes: int | None = None
+    ) -> Maintenance:
         """Rewrite small files into large ones, sorted by `zorder` when given."""
         table = open_table(location)
         with write_errors(location):
-            done = table.optimize.z_order(list(zorder)) if zorder else table.optimize.compact()
+            if zorder:
+                done = table.optimize.z_order(list(zorder), target_size=target_bytes)
+            else:
+                done = table.optimize.compact(target_size=target_bytes)
         return Maintenance(
             int(table.version()), int(done["numFilesAdded"]), int(done["numFilesRemoved"])
         )

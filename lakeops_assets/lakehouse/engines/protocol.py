@@ -214,8 +214,16 @@ class Engine(Protocol):
         """Return the data files of a version, relative to the table."""
         ...
 
+    def stored_files(self, location: str) -> Mapping[str, int]:
+        """Return every file in the table's folder with its size: data, change feed and log."""
+        ...
+
     def history(self, location: str, limit: int | None = None) -> list[CommitInfo]:
         """Return commits, newest first."""
+        ...
+
+    def feed_gap(self, location: str, first: int, last: int) -> str:
+        """Return why the change feed of some versions is not whole any more; empty when it is."""
         ...
 
     def transaction_version(self, location: str, app_id: str) -> int | None:
@@ -323,7 +331,9 @@ class Engine(Protocol):
 
     # Maintaining
 
-    def optimize(self, location: str, *, zorder: Sequence[str] = ()) -> Maintenance:
+    def optimize(
+        self, location: str, *, zorder: Sequence[str] = (), target_bytes: int | None = None
+    ) -> Maintenance:
         """Rewrite small files into large ones, sorted by `zorder` when given."""
         ...
 
