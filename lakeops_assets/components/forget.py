@@ -27,7 +27,7 @@ from lakeops_assets.components.names import (
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.governance import MARK, ForgetKeyError, ForgetPlan, ForgetResult, Key
 from lakeops_assets.ingest import IngestSpec, LandingRows
-from lakeops_assets.lakehouse import TableName, Transaction
+from lakeops_assets.lakehouse import Locks, TableName, Transaction
 from lakeops_assets.lakehouse.statements import quote
 from lakeops_assets.models.artifacts import EXAMPLE_ROWS
 
@@ -255,7 +255,7 @@ def _landings(specs: Sequence[dg.AssetSpec]) -> Iterator[IngestSpec]:
             yield IngestSpec(table, Path(_text(spec, LANDING)), **options)
 
 
-def _trained_on(lakeops: LakeopsResource, locks: governance.Locks, key: Key) -> Iterator[str]:
+def _trained_on(lakeops: LakeopsResource, locks: Locks, key: Key) -> Iterator[str]:
     """Yield the model versions whose rows had the entity, and those of which nobody can tell."""
     lakehouse = lakeops.lakehouse()
     for name, versions in locks.items():

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from lakeops_assets.governance.keys import Key
 from lakeops_assets.governance.search import Hit, Search, log_version, search
-from lakeops_assets.lakehouse import Lakehouse, LakehouseError, TableName, Transaction
+from lakeops_assets.lakehouse import Lakehouse, LakehouseError, Locks, TableName, Transaction
 from lakeops_assets.lakehouse.statements import quote
 
-# Full name of a table -> Delta version -> models that need it.
-Locks: TypeAlias = Mapping[str, Mapping[int, tuple[str, ...]]]
 # Key of what a commit of this module records: the tables after it can tell it from other writes.
 MARK = "forget"
 
