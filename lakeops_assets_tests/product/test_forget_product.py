@@ -105,3 +105,20 @@ def test_an_unclear_key_is_one_sentence(finished: Path) -> None:
     done = lakeops(finished, "forget", "shop", "--key", "1", "--reason", "x", "--yes")
     assert done.returncode == 2
     assert done.stderr.startswith("lakeops: there is no product shop; products: churn")
+
+
+def test_the_job_in_the_ui_says_what_it_would_do(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(finished).items():
+        monkeypatch.setenv(name, value)
+    config = {"key": ["customer_id=4711"], "reason": "test"}
+    result = (
+        defs()
+        .resolve_job_def("churn_forget")
+        .execute_in_process(run_config={"ops": {"forget_churn": {"config": config}}})
+    )
+    [output] = [e for e in result.all_events if e.event_type_value == "STEP_OUTPUT"]
+    metadata = output.event_specific_data.metadata  # type: ignore[union-attr]
+    assert metadata["rows"].value == {f"dev.churn.{t}": 1 for t in TABLES}
+    assert len(holders(finished, 4711)) >= len(TABLES)
