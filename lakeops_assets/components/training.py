@@ -162,18 +162,17 @@ def _changed_labelled(
         f"SELECT * FROM {features} VERSION AS OF {v} WHERE {label} IS NOT NULL"
         for v in (before, version)
     )
-    from_feed = f"feed WHERE {label} IS NOT NULL AND _change_type <> 'update_preimage'"
-    compared = f"(({now} EXCEPT {then}) UNION ALL ({then} EXCEPT {now})) AS differing"
-    feed = {"feed": lakehouse.changes(features, before + 1, version)}
-    for source, inputs in ((from_feed, feed), (compared, {})):
-        try:
-            found = lakehouse.query(
-                f"SELECT count(*) AS n FROM (SELECT DISTINCT {keys} FROM {source})", inputs
-            )
-            return int(found.read_all()["n"][0].as_py())
-        except LakehouseError:
-            continue
-    return None
+    if not lakehouse.feed_gap(features, before + 1, version):
+        source = f"feed WHERE {label} IS NOT NULL AND _change_type <> 'update_preimage'"
+        feed = {"feed": lakehouse.changes(features, before + 1, version)}
+    else:
+        source = f"(({now} EXCEPT {then}) UNION ALL ({then} EXCEPT {now})) AS differing"
+        feed = {}
+    statement = f"SELECT count(*) AS n FROM (SELECT DISTINCT {keys} FROM {source})"
+    try:
+        return int(lakehouse.query(statement, feed).read_all()["n"][0].as_py())
+    except LakehouseError:  # the earlier version is gone too, or has other columns
+        return None
 
 
 # Versions and gates
