@@ -197,7 +197,7 @@ def test_an_alias_that_was_moved_by_hand_is_found_without_mlflow_and_put_back(
     challenged.materialize()
     challenged.registry.client.set_registered_model_alias("dev.churn.model", "champion", "2")
     assert challenged.live() == 1, "what scores asks the ledger too"
-    assert challenged.stale() == "the alias champion was moved outside a run"
+    assert challenged.stale() == "the alias champion was moved outside a run (after event 1)"
     [warning] = [
         f for f in doctor(challenged) if f["level"] == "warning" and "champion" in f["subject"]
     ]
