@@ -27,7 +27,9 @@ from lakeops_assets.components.names import (
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.governance import MARK, ForgetKeyError, ForgetPlan, ForgetResult, Key
 from lakeops_assets.ingest import IngestSpec, LandingRows
-from lakeops_assets.lakehouse import Lakehouse, TableName, Transaction
+from lakeops_assets.lakehouse import Locks, TableName, Transaction
+from lakeops_assets.lakehouse.statements import quote
+from lakeops_assets.models.artifacts import EXAMPLE_ROWS
 
 SALT = "audit-salt"
 
@@ -101,7 +103,7 @@ def request(
     return Request(
         plan=governance.plan_forget(lakehouse, product, parsed, tables, locks),
         landing=tuple(landing),
-        trained_on=tuple(_trained_on(lakehouse, locks, parsed)),
+        trained_on=tuple(_trained_on(lakeops, locks, parsed)),
     )
 
 
@@ -140,8 +142,8 @@ def forget(
             ingest.recover(lakehouse, spec.table, now)
         if landing:
             removed += ingest.remove_rows(lakehouse, spec, dict(plan.key.values), now=now)
-    followers = _Followers(lakeops, ours, plan)
-    result = governance.carry_out(lakehouse, plan, follow=followers.record_of)
+    followers = _Followers(lakeops, ours, plan, subject)
+    result = governance.carry_out(lakehouse, plan, act=subject, follow=followers.record_of)
     left = () if landing else request.landing
     record(
         "forget",
@@ -166,13 +168,14 @@ class _Followers:
     A feature table that was computed from its inputs as they were is, without the entity, what it
     would be if it were computed from the inputs without it. Likewise a log of scores. The change
     feeds that would tell are deleted, for they hold the entity. Whether a table was up to date is
-    found out before anything is deleted: afterwards the logs may be too short to tell.
+    found out before anything is deleted: afterwards the logs may be too short to tell. A table that
+    was not is computed anew in full by its next refresh, which finds the gap in the change feed.
     """
 
     def __init__(
-        self, lakeops: LakeopsResource, specs: Sequence[dg.AssetSpec], plan: ForgetPlan
+        self, lakeops: LakeopsResource, specs: Sequence[dg.AssetSpec], plan: ForgetPlan, act: str
     ) -> None:
-        self.lakehouse = lakeops.lakehouse()
+        self.lakehouse, self.act = lakeops.lakehouse(), act
         tables = [p.table for p in plan.tables if p.rows]
         by_key = {
             _text(s, TABLE_NAME)
@@ -180,11 +183,12 @@ class _Followers:
             if s.metadata.get(REFRESH) == "by_key"
             and set(plan.key.columns) <= set(_text(s, PRIMARY_KEY).split(", "))
         }
-        self.states = {t: state for t in tables if (state := self._state(t, "features"))}
+        states = {t: json.loads(self._recorded(t, "features") or "{}") for t in tables}
         self.current = {
-            table
-            for table, state in self.states.items()
-            if str(table) in by_key
+            table: state
+            for table, state in states.items()
+            if state
+            and str(table) in by_key
             and all(self._only_forgotten(t, v) for t, v in state["inputs"].items())
         }
         self.writers = dict(self._writers(lakeops, tables))
@@ -192,13 +196,9 @@ class _Followers:
     def record_of(self, table: TableName) -> tuple[Mapping[str, str], Transaction | None]:
         """Return metadata and transaction of the delete from a table."""
         metadata: dict[str, str] = {}
-        if table in self.states:
-            # An empty digest makes the next refresh a full one, which needs no change feed.
-            state: dict[str, Any] = {"digest": "", "inputs": {}}
-            if table in self.current:
-                inputs = {t: self.lakehouse.data_version(t) for t in self.states[table]["inputs"]}
-                state = {**self.states[table], "inputs": inputs}
-            metadata["features"] = json.dumps(state)
+        if state := self.current.get(table):
+            inputs = {t: self.lakehouse.data_version(t) for t in state["inputs"]}
+            metadata["features"] = json.dumps({**state, "inputs": inputs})
         if baseline := self._recorded(table, "baseline"):
             metadata["baseline"] = baseline
         app_id, features = self.writers.get(table, ("", ""))
@@ -225,16 +225,13 @@ class _Followers:
         commits = self.lakehouse.history(table, limit=50)
         return next((c.metadata[name] for c in commits if name in c.metadata), "")
 
-    def _state(self, table: TableName, name: str) -> dict[str, Any]:
-        return json.loads(self._recorded(table, name) or "{}")
-
     def _only_forgotten(self, table: str, since: int) -> bool:
-        """Return whether nothing but forgetting has changed a table since a version."""
+        """Return whether nothing but this act, which may be a repetition, has changed a table."""
         if not self.lakehouse.exists(table):
             return False
         commits = self.lakehouse.history(table)
         later = [c for c in commits if c.version > since and c.changed_rows]
-        return commits[-1].version <= since and all(MARK in c.metadata for c in later)
+        return commits[-1].version <= since and all(c.metadata.get(MARK) == self.act for c in later)
 
 
 def _in_order(specs: Sequence[dg.AssetSpec]) -> list[dg.AssetSpec]:
@@ -253,11 +250,39 @@ def _landings(specs: Sequence[dg.AssetSpec]) -> Iterator[IngestSpec]:
             yield IngestSpec(table, Path(_text(spec, LANDING)), **options)
 
 
-def _trained_on(lakehouse: Lakehouse, locks: governance.Locks, key: Key) -> Iterator[str]:
+def _trained_on(lakeops: LakeopsResource, locks: Locks, key: Key) -> Iterator[str]:
     """Yield the model versions whose rows had the entity, and those of which nobody can tell."""
-    for table, versions in locks.items():
-        for version, names in versions.items():
-            yield from governance.holders(lakehouse, TableName.parse(table), version, key, names)
+    lakehouse = lakeops.lakehouse()
+    for name, versions in locks.items():
+        table = TableName.parse(name)
+        for version, found in versions.items():
+            holders = governance.holders(lakehouse, table, version, key, found)
+            for model in holders:
+                shown = model in found and _in_example(lakeops, model, table, key)
+                example = " (its input example in MLflow holds the entity's features)"
+                yield model + (example if shown else "")
+
+
+def _in_example(lakeops: LakeopsResource, model: str, table: TableName, key: Key) -> bool:
+    """Return whether the entity is among the first labelled rows, which MLflow shows."""
+    name, _, version = model.rpartition("@")
+    registry = models.ModelRegistry(lakeops.tracking_uri, Path(), name, name.rpartition(".")[0])
+    try:
+        recipe, _, _ = registry.recipe(int(version))
+    except models.ModelError:  # nothing is recorded with it, so nothing can be said
+        return False
+    spec, lakehouse = recipe.spec, lakeops.lakehouse()
+    keys = key.rows(lakehouse.schema(table, recipe.data_version))
+    if keys is None:
+        return False
+    same = " AND ".join(f"k.{quote(c)} = t.{quote(c)}" for c in key.columns)
+    first = (
+        f"SELECT * FROM {table} VERSION AS OF {recipe.data_version} "
+        f"WHERE {quote(spec.label)} IS NOT NULL "
+        f"ORDER BY {', '.join(quote(k) for k in spec.primary_key)} LIMIT {EXAMPLE_ROWS}"
+    )
+    statement = f"SELECT 1 FROM ({first}) AS t WHERE EXISTS (SELECT 1 FROM keys AS k WHERE {same})"
+    return lakehouse.query(statement, {"keys": keys}).read_all().num_rows > 0
 
 
 def _text(spec: dg.AssetSpec, name: str) -> str:

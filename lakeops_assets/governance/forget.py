@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from lakeops_assets.governance.keys import Key
 from lakeops_assets.governance.search import Hit, Search, log_version, search
-from lakeops_assets.lakehouse import Lakehouse, LakehouseError, TableName, Transaction
+from lakeops_assets.lakehouse import Lakehouse, LakehouseError, Locks, TableName, Transaction
 from lakeops_assets.lakehouse.statements import quote
 
-# Full name of a table -> Delta version -> models that need it.
-Locks: TypeAlias = Mapping[str, Mapping[int, tuple[str, ...]]]
-# Key of what a commit of this module records: the tables after it can tell it from other writes.
+# Key of what a commit of this module records: the act, so that it can be told from other writes.
 MARK = "forget"
 
 
@@ -151,6 +148,7 @@ def carry_out(
     lakehouse: Lakehouse,
     plan: ForgetPlan,
     *,
+    act: str = "",
     follow: Callable[[TableName], tuple[Mapping[str, str], Transaction | None]] = (
         lambda table: ({}, None)
     ),
@@ -160,6 +158,7 @@ def carry_out(
     Args:
         lakehouse: Where the tables are.
         plan: What to do.
+        act: Name of the act, recorded with each delete; the same when it is repeated.
         follow: Returns what the delete from a table records, so that its writer finds it up to date
             with the tables that were cleared before it.
     """
@@ -171,7 +170,7 @@ def carry_out(
         if planned.rows and keys is not None:
             metadata, transaction = follow(table)
             commit = lakehouse.delete_keys(
-                table, keys, metadata={**metadata, MARK: "rows"}, transaction=transaction
+                table, keys, metadata={**metadata, MARK: act}, transaction=transaction
             )
             deleted[str(table)] = commit.deleted
         if planned.rows or any(hit.kind != "log" for hit in planned.removable):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["data", "change data", "log", "other"]
 LOG, CHANGES = "_delta_log", "_change_data"
+# Actions of a log that describe the table and nothing of a row: schema, comments, versions.
+ABOUT_TABLE = ("metaData", "protocol")
 
 
 @dataclass(frozen=True)
@@ -182,10 +184,14 @@ def _places(value: Any, field: str, key: Key) -> Iterator[str]:
     if isinstance(value, dict):
         if {"minValues", "maxValues"} & value.keys():
             least, most = value.get("minValues") or {}, value.get("maxValues") or {}
-            if all(text in (str(least.get(c)), str(most.get(c))) for c, text in key.values):
+            ends = [(str(least.get(c)) == t, str(most.get(c)) == t) for c, t in key.values]
+            # Of several columns each value alone is that of many; together they are one entity's.
+            if all(map(all, ends)) or (len(ends) == 1 and any(ends[0])):
                 yield "smallest or largest value of a file"
             return
         for name, inner in value.items():
+            if name in ABOUT_TABLE:
+                continue
             yield from _places(inner, str(name), key)
     elif isinstance(value, list):
         for inner in value:

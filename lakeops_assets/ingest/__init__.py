@@ -7,6 +7,7 @@ from lakeops_assets.ingest.files import LandingFile
 from lakeops_assets.ingest.ingest import IngestResult, ingest
 from lakeops_assets.ingest.ledger import FileOutcome, ledger_table, outcomes, pending, recover
 from lakeops_assets.ingest.rewrite import LandingRows, find_rows, remove_rows
+from lakeops_assets.ingest.screen import Screen, Screened
 from lakeops_assets.ingest.spec import Column, IngestError, IngestSpec
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "IngestSpec",
     "LandingFile",
     "LandingRows",
+    "Screen",
+    "Screened",
     "find_rows",
     "ingest",
     "ledger_table",

@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from lakeops_assets.ingest.files import LandingFile, list_files, look, sha256
+from lakeops_assets.ingest.files import list_files, look, sha256
 from lakeops_assets.ingest.ledger import FileOutcome, next_batch, outcomes, record, recover
 from lakeops_assets.ingest.spec import IngestSpec
 from lakeops_assets.lakehouse import Lakehouse
@@ -98,11 +98,14 @@ def remove_rows(
     for rows in found:
         path = Path(rows.path)
         relative = path.relative_to(spec.landing).as_posix()
-        fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        # Always the same name: a repetition takes the place of what a killed process left.
+        fresh = path.with_name(f".{path.name}.rewritten.tmp")
         _rewrite(path, fresh, spec, cells)
+        with fresh.open("rb+") as file:
+            os.fsync(file.fileno())
         os.utime(fresh, (now.timestamp(), now.timestamp()))
         new = look(fresh, relative)
-        if rows.ingested and isinstance(new, LandingFile):
+        if rows.ingested and new is not None:
             digest = sha256(fresh)
             outcome = FileOutcome(
                 relative, new.size, new.modified_at, digest, "ingested", reason=REMOVED

@@ -149,7 +149,7 @@ def code_digest(package: Path) -> str:
 def present_code() -> Code:
     """Return the code of this process."""
     commit, dirty = revision(PACKAGE)
-    return Code(code_digest(PACKAGE), metadata.version("lakeops-assets"), commit, dirty)
+    return Code(code_digest(PACKAGE), _version("lakeops-assets"), commit, dirty)
 
 
 @lru_cache(maxsize=1)
@@ -196,6 +196,14 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def _version(distribution: str) -> str:
+    """Return the version of a distribution; empty when it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def _closure(names: tuple[str, ...]) -> dict[str, str]:
     """Return the versions of some distributions and of all that they require."""
     found: dict[str, str] = {}
@@ -204,10 +212,9 @@ def _closure(names: tuple[str, ...]) -> dict[str, str]:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
         if name in found:
             continue
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
+        if not (version := _version(name)):
             continue  # needed on another platform only
+        found[name] = version
         for required in metadata.requires(name) or ():
             if "extra ==" not in required:
                 match = re.match(r"[A-Za-z0-9._-]+", required)
