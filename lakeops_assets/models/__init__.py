@@ -4,11 +4,13 @@ Owns how rows are split, how a model is fitted and measured, and what MLflow sto
 """
 
 from lakeops_assets.models.evaluate import Comparison, Evaluation, Measured, compare, evaluate
+from lakeops_assets.models.kpi_metrics import kpi_metric, measure, undefined
 from lakeops_assets.models.metrics import METRICS
 from lakeops_assets.models.plots import figures, inline_plots
 from lakeops_assets.models.registry import (
     LoggedModelInfo,
     ModelRegistry,
+    TrainingRows,
     VersionInfo,
     registered_models,
 )
@@ -30,6 +32,7 @@ __all__ = [
     "ModelSpec",
     "Scorer",
     "Trained",
+    "TrainingRows",
     "VersionInfo",
     "compare",
     "ensure_store",
@@ -38,8 +41,11 @@ __all__ = [
     "fingerprint",
     "inline_plots",
     "is_held_out",
+    "kpi_metric",
     "labels",
+    "measure",
     "registered_models",
     "split_condition",
     "train",
+    "undefined",
 ]

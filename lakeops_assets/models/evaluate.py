@@ -82,7 +82,7 @@ def evaluate(
     y, score = _checked(task, y, score)
     metrics = METRICS[task]
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
-    for counts in _samples(len(y), resamples, seed):
+    for counts in samples(len(y), resamples, seed):
         for name, metric in metrics.items():
             drawn[name].append(metric.function(y, score, counts))
     measured = {}
@@ -123,7 +123,7 @@ def compare(
     differences = np.concatenate(
         [
             sign * (found.function(y, challenger, counts) - found.function(y, champion, counts))
-            for counts in _samples(len(y), resamples, seed)
+            for counts in samples(len(y), resamples, seed)
         ]
     )
     low, high = np.percentile(differences, [LOW, HIGH])
@@ -160,7 +160,8 @@ def _plain(metric: Metric, y: np.ndarray, score: np.ndarray) -> float:
     return float(metric.function(y, score, np.ones((1, len(y))))[0])
 
 
-def _samples(rows: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def samples(rows: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Return how often each row is drawn in each bootstrap sample, in chunks `(samples, rows)`."""
     import numpy as np
 
     generator = np.random.default_rng(seed)
