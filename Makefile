@@ -21,7 +21,7 @@ ui: $(RUNNING) ## open the Dagster UI on port 3000 and the MLflow UI on port 500
 	@$(BIN)/lakeops ui
 
 test: $(TESTING) lint browser ## install everything and run all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(TESTING) ## check style, types and the direction of imports
 	@$(BIN)/ruff check

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +43,17 @@ def environment(folder: Path) -> dict[str, str]:
         "LAKEOPS_ACTOR": "tester",
     }
     return {**os.environ, **ours}
+
+
+def copy_of(finished: Path, folder: Path) -> Path:
+    """Copy `finished`, and change the paths that MLflow stored to the copy's."""
+    shutil.copytree(finished, folder)
+    with sqlite3.connect(folder / "state" / "mlflow" / "mlflow.db") as store:
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+        ):
+            change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+            store.execute(change, (str(finished), str(folder)))
+    return folder

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
-from command_line import lakeops
+from command_line import copy_of, lakeops
+from filelock import FileLock
 
 from lakeops_assets import settings
 from lakeops_assets.lakehouse import Lakehouse, open_lakehouse
@@ -37,30 +37,28 @@ def lakehouse(request: pytest.FixtureRequest, config: settings.Settings) -> Lake
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """Folder in which `lakeops run churn` has been run once, from nothing, in its own process.
 
     `state` is the state root and `dagster` the instance; `run.json` is what the command printed and
-    `modules.json` what it had imported in the end. Tests that change the state use `copied`.
+    `modules-run.json` what it had imported in the end. All workers read the same folder; tests that
+    change the state use `copied`.
     """
-    folder = tmp_path_factory.mktemp("finished")
-    done = lakeops(folder, "run", "churn", "--json")
-    (folder / "run.json").write_text(done.stdout)
-    assert done.returncode == 0, done.stdout + done.stderr
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        shared = shared.parent
+    folder = shared / "finished"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "run.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            done = lakeops(folder, "run", "churn", "--json")
+            assert done.returncode == 0, done.stdout + done.stderr
+            (folder / "run.json").write_text(done.stdout)
     return folder
 
 
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path) -> Path:
-    """A copy of `finished`, with the paths that MLflow stored changed to the copy's."""
-    folder = tmp_path / "copied"
-    shutil.copytree(finished, folder)
-    with sqlite3.connect(folder / "state" / "mlflow" / "mlflow.db") as store:
-        for table, column in (
-            ("experiments", "artifact_location"),
-            ("runs", "artifact_uri"),
-            ("logged_models", "artifact_location"),
-        ):
-            change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
-            store.execute(change, (str(finished), str(folder)))
-    return folder
+    """A copy of `finished` that a test may change."""
+    return copy_of(finished, tmp_path / "copied")

@@ -13,6 +13,17 @@ from lakeops_assets.promotion.gates import (
     evaluate_gate,
     gates_digest,
 )
+from lakeops_assets.promotion.ledger import (
+    Entry,
+    Ledger,
+    LedgerBrokenError,
+    LedgerEntry,
+    LedgerMovedError,
+    LiveVersion,
+    Problem,
+    ledger_table,
+)
+from lakeops_assets.promotion.policy import PolicyError, PromotionPolicy, policy_of
 from lakeops_assets.promotion.promote import (
     Aliases,
     PromotionPlan,
@@ -20,6 +31,20 @@ from lakeops_assets.promotion.promote import (
     PromotionResult,
     carry_out,
     plan_promotion,
+)
+from lakeops_assets.promotion.reconcile import (
+    Difference,
+    Live,
+    compare,
+    live_champion,
+    reconcile,
+)
+from lakeops_assets.promotion.registry import Registry, anchors
+from lakeops_assets.promotion.revert import (
+    RevertPlan,
+    RevertResult,
+    carry_out_revert,
+    plan_revert,
 )
 from lakeops_assets.promotion.verdicts import (
     GatesNotPassedError,
@@ -33,21 +58,43 @@ from lakeops_assets.promotion.verdicts import (
 __all__ = [
     "Aliases",
     "ChampionGate",
+    "Difference",
+    "Entry",
     "Evidence",
     "Gate",
     "GateResult",
     "GatesNotPassedError",
+    "Ledger",
+    "LedgerBrokenError",
+    "LedgerEntry",
+    "LedgerMovedError",
+    "Live",
+    "LiveVersion",
     "MetricGate",
     "Paired",
+    "PolicyError",
+    "Problem",
     "PromotionPlan",
+    "PromotionPolicy",
     "PromotionRefusedError",
     "PromotionResult",
+    "Registry",
+    "RevertPlan",
+    "RevertResult",
     "Verdict",
+    "anchors",
     "carry_out",
+    "carry_out_revert",
+    "compare",
     "evaluate_gate",
     "gate_results_table",
     "gates_digest",
+    "ledger_table",
+    "live_champion",
     "plan_promotion",
+    "plan_revert",
+    "policy_of",
+    "reconcile",
     "record_results",
     "require_gates",
     "stored_verdict",

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command_line import copy_of
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 PROJECT = Path(__file__).parents[2]
@@ -46,18 +47,19 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(finished: Path) -> Iterator[Site]:
-    """`lakeops ui` over a finished run of the churn product."""
+def site(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """`lakeops ui` over a copy of a finished run of the churn product."""
+    state = copy_of(finished, tmp_path_factory.mktemp("ui") / "copied")
     ports = free_port(), free_port()
     site = Site(*(f"http://127.0.0.1:{port}" for port in ports))
     env = {
         **os.environ,
-        "LAKEOPS_HOME": str(finished / "state"),
-        "DAGSTER_HOME": str(finished / "dagster"),
-        "LAKEOPS_DEFS": str(finished / "defs"),
+        "LAKEOPS_HOME": str(state / "state"),
+        "DAGSTER_HOME": str(state / "dagster"),
+        "LAKEOPS_DEFS": str(state / "defs"),
     }
     arguments = ["ui", "--port", str(ports[0]), "--mlflow-port", str(ports[1])]
-    log = (finished / "ui.log").open("w")
+    log = (state / "ui.log").open("w")
     process = subprocess.Popen(
         [sys.executable, "-m", "lakeops_assets.cli", *arguments],
         cwd=PROJECT,
