@@ -9,7 +9,7 @@ from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import LAYER, TABLE_NAME, ModelNames, asset_key, table_name
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
-from lakeops_assets.promotion import require_gates
+from lakeops_assets.promotion import Ledger, require_gates
 
 
 @dg.scaffold_with(ExampleScaffolder)
@@ -78,7 +78,10 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
                     allow_retries=False,
                 )
             require_gates(lakehouse, registry.name, version, None)
-            result = scoring.score(lakehouse, registry, spec, version, now=lakeops.now())
+            rescore = scoring.rescore_of(Ledger(lakehouse).live(registry.name))
+            result = scoring.score(
+                lakehouse, registry, spec, version, now=lakeops.now(), rescore=rescore
+            )
             context.log.info("%s", result.reason)
             return table_result(
                 lakeops,

@@ -21,7 +21,7 @@ from lakeops_assets.monitoring.kpi import (
 from lakeops_assets.monitoring.kpi_table import KpiSource, read_source, read_windows, write_windows
 from lakeops_assets.monitoring.monitor import Baseline, MonitorResult, refresh
 from lakeops_assets.monitoring.profile import profile, profile_schema
-from lakeops_assets.monitoring.replay import Firing, Replay, replay
+from lakeops_assets.monitoring.replay import Firing, Replay, in_words, replay
 from lakeops_assets.monitoring.scan import scan
 from lakeops_assets.monitoring.sketch import Group, GroupSketch, Sketch
 from lakeops_assets.monitoring.spec import MonitorSpec, MonitorSpecError
@@ -52,6 +52,7 @@ __all__ = [
     "drift",
     "drift_schema",
     "findings",
+    "in_words",
     "kpi_windows",
     "monitored_columns",
     "profile",

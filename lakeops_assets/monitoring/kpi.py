@@ -224,10 +224,10 @@ def decide(windows: Sequence[KpiWindow], spec: KpiSpec, version: str) -> KpiDeci
     violating = sum(w.violates for w in used)
     fires = used[-1].violates and violating >= spec.violations
     latest = f"the latest ({used[-1].start:%Y-%m-%d}): {used[-1].reason}"
-    reason = (
-        f"version {version} violates {spec.threshold} in {violating} of its last {len(used)} "
-        f"mature windows; {latest}"
-    )
+    found = f"violates {spec.threshold} in {violating} of its last {len(used)} mature windows"
+    if not violating:
+        found = f"keeps {spec.threshold} in its last {len(used)} mature windows"
+    reason = f"version {version} {found}; {latest}"
     if violating >= spec.violations and not used[-1].violates:
         reason += "; the latest does not violate it, so the version stays"
     elif 0 < violating < spec.violations:
