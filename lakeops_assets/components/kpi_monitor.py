@@ -204,7 +204,7 @@ class KpiMonitor(dg.Component, dg.Model, dg.Resolvable):
                 )
             ],
         )
-        def kpi(
+        def windows(
             context: dg.AssetExecutionContext, lakeops: LakeopsResource
         ) -> dg.MaterializeResult:
             lakehouse = lakeops.lakehouse()
