@@ -106,9 +106,9 @@ def score(
     return ScoreResult(commit, f"{commit.inserted} rows: {reason}")
 
 
-def rescore_of(live: LiveVersion | None) -> Rescore | None:
-    """Return what the revert that made a champion live asks to score; None for what changed."""
-    if live is None or live.entry.action != "revert":
+def rescore_of(live: LiveVersion | None, version: int) -> Rescore | None:
+    """Return what the revert that made a version live asks to score; None for what changed."""
+    if live is None or live.version != version or live.entry.action != "revert":
         return None
     measured = live.entry.evidence.get("measured", {})
     rows = measured.get("rescore")

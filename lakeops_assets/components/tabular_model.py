@@ -24,6 +24,9 @@ from lakeops_assets.components.names import (
     digest,
     table_name,
 )
+from lakeops_assets.components.policies import PromotionPolicyModel, policies
+from lakeops_assets.components.promotable import Promotable
+from lakeops_assets.components.promotion_jobs import approve_job, revert_job
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 from lakeops_assets.models import ModelSpec
@@ -79,6 +82,11 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
     not_worse_than_champion: list[ChampionGateModel] = Field(
         default_factory=list, description="Paired comparisons that a challenger must pass."
     )
+    promotion: dict[str, PromotionPolicyModel] = Field(
+        default_factory=dict,
+        description="Environment -> who must approve a new champion there. What is not said is "
+        "strict: only dev promotes without an approval.",
+    )
     product: str = Field(
         default="", description="Product, which is schema and group; the folder's name when empty."
     )
@@ -114,6 +122,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         gates = gate_specs(self.task, self.gates, self.not_worse_than_champion)
         features_key = asset_key(self.features, product)
         features = table_name(features_key, environment)
+        promotable = Promotable(names, features, gates, policies(self.promotion))
         baseline_table = table_name(names.baseline, environment)
         registered = names.registered(environment)
         library = self.estimator.split(".")[0]
@@ -155,8 +164,12 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             code_version=gates_digest(gates),
             metadata={LAYER: "model", "lakeops/registered_name": registered},
         )
-        def model_version(lakeops: LakeopsResource) -> dg.MaterializeResult:
-            version = training.register(lakeops.registry(product, self.name))
+        def model_version(
+            context: dg.AssetExecutionContext, lakeops: LakeopsResource
+        ) -> dg.MaterializeResult:
+            # First, so that the checks compare with the champion that the ledger knows.
+            promotable.reconcile(lakeops, context.run_id)
+            version = training.register(lakeops.registry(product, self.name), lakeops.actor)
             return dg.MaterializeResult(
                 metadata=training.version_metadata(version, lakeops.mlflow_url, registered),
                 data_version=dg.DataVersion(f"v{version.version}"),
@@ -183,6 +196,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             return table_result(lakeops, baseline_table, commit)
 
         return dg.Definitions(
-            assets=[model, model_version, champion_asset(names, registered, gates), baseline],
+            assets=[model, model_version, champion_asset(promotable, registered), baseline],
             asset_checks=[gates_check(names, spec, features, gates)],
+            jobs=[approve_job(promotable), revert_job(promotable)],
         )

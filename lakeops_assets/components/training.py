@@ -13,14 +13,15 @@ from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.lakehouse import Commit, Lakehouse, LakehouseError, TableName
 from lakeops_assets.lakehouse.statements import quote
 from lakeops_assets.models import Evaluation, ModelRegistry, ModelSpec, VersionInfo
+from lakeops_assets.models.registry import USER
 from lakeops_assets.promotion import (
     ChampionGate,
     Evidence,
     Gate,
     GateResult,
+    Ledger,
     Paired,
-    PromotionPlan,
-    PromotionResult,
+    live_champion,
     stored_verdict,
 )
 
@@ -186,12 +187,15 @@ def _not_worth(
 # Versions and gates
 
 
-def register(registry: ModelRegistry) -> VersionInfo:
-    """Register the newest trained model and make it the challenger, unless it is champion."""
+def register(registry: ModelRegistry, actor: str) -> VersionInfo:
+    """Register the newest trained model and make it the challenger, unless it is champion.
+
+    The version says who registered it: who made a version may not be who approves it.
+    """
     newest = registry.newest_model()
     if newest is None:
         raise models.ModelError(f"no model of {registry.name} was trained yet; materialize it")
-    version = registry.register(newest.model_id, newest.run_id, tags={})
+    version = registry.register(newest.model_id, newest.run_id, tags={USER: actor})
     if version != registry.alias("champion"):
         registry.set_alias("challenger", version)
     return registry.version(version)
@@ -270,9 +274,10 @@ def write_baseline(
     """Write the champion's training and held-out rows with its predictions."""
     import pyarrow as pa
 
-    champion = registry.alias("champion")
+    live = live_champion(Ledger(lakehouse), registry)
+    champion = live.version
     if champion is None:
-        raise models.ModelError(f"{registry.name} has no champion")
+        raise models.ModelError(live.reason)
     version = registry.data_version(champion)
     wanted = {"baseline": f"{registry.name}/v{champion}"}
     if lakehouse.exists(table):
@@ -347,7 +352,7 @@ def version_metadata(version: VersionInfo, mlflow_url: str, registered: str) -> 
     return {
         "version": version.version,
         "aliases": ", ".join(version.aliases),
-        "mlflow": dg.MetadataValue.md(_version_link(mlflow_url, registered, version.version)),
+        "mlflow": dg.MetadataValue.md(version_link(mlflow_url, registered, version.version)),
         **{
             name: _number(value)
             for name, value in version.metrics.items()
@@ -356,35 +361,13 @@ def version_metadata(version: VersionInfo, mlflow_url: str, registered: str) -> 
     }
 
 
-def promotion_metadata(
-    plan: PromotionPlan, result: PromotionResult, mlflow_url: str
-) -> dict[str, Any]:
-    """Return what the champion shows: which version, and why it is or is not the newest."""
-    lines = [
-        f"| {r.gate} | {'passed' if r.passed else '**failed**'} | {r.reason} |"
-        for r in plan.verdict.results
-    ]
-    gates = "\n".join(["| gate | verdict | found |", "| --- | --- | --- |", *lines])
-    return {
-        "champion": result.champion or 0,
-        "candidate": plan.candidate,
-        "promoted": result.promoted,
-        "action": plan.action,
-        "reason": result.reason,
-        "gates": dg.MetadataValue.md(gates),
-        "mlflow": dg.MetadataValue.md(
-            _version_link(mlflow_url, plan.model, result.champion or plan.candidate)
-        ),
-        **({} if result.replaced is None else {"replaced": result.replaced}),
-    }
-
-
 def _number(value: float) -> dg.FloatMetadataValue:
     # Six digits are more than any interval here is exact to, and can be read.
     return dg.MetadataValue.float(float(f"{value:.6g}"))
 
 
-def _version_link(mlflow_url: str, registered: str, version: int) -> str:
+def version_link(mlflow_url: str, registered: str, version: int) -> str:
+    """Return a markdown link to a version's page in MLflow."""
     return (
         f"[{registered} version {version}]({mlflow_url}/#/models/{registered}/versions/{version})"
     )

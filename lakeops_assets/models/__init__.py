@@ -17,7 +17,7 @@ from lakeops_assets.models.registry import (
 from lakeops_assets.models.score import Scorer
 from lakeops_assets.models.spec import ModelError, ModelSpec, fingerprint
 from lakeops_assets.models.split import HELD_OUT, is_held_out, split_condition
-from lakeops_assets.models.store import ensure_store
+from lakeops_assets.models.store import ensure_store, glance
 from lakeops_assets.models.train import Trained, labels, train
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "evaluate",
     "figures",
     "fingerprint",
+    "glance",
     "inline_plots",
     "is_held_out",
     "kpi_metric",

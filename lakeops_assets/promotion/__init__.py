@@ -1,8 +1,17 @@
-"""Gates, their stored verdicts, and the promotion that asks for them.
+"""Gates and their stored verdicts, plans and approvals, the ledger, and reverts.
 
 Owns the decision which version of a model is champion; nothing here trains or scores.
 """
 
+from lakeops_assets.promotion.approval import (
+    APPROVAL_TAG,
+    APPROVER_TAG,
+    ApprovalRefusedError,
+    approve,
+    record_expired,
+    record_registry_approval,
+    registry_approver,
+)
 from lakeops_assets.promotion.gates import (
     ChampionGate,
     Evidence,
@@ -14,6 +23,7 @@ from lakeops_assets.promotion.gates import (
     gates_digest,
 )
 from lakeops_assets.promotion.ledger import (
+    DECISIONS,
     Entry,
     Ledger,
     LedgerBrokenError,
@@ -23,14 +33,19 @@ from lakeops_assets.promotion.ledger import (
     Problem,
     ledger_table,
 )
+from lakeops_assets.promotion.plan import (
+    MetricPair,
+    PromotionPlan,
+    Standing,
+    plan_promotion,
+)
 from lakeops_assets.promotion.policy import PolicyError, PromotionPolicy, policy_of
 from lakeops_assets.promotion.promote import (
-    Aliases,
-    PromotionPlan,
+    Advance,
     PromotionRefusedError,
     PromotionResult,
+    advance,
     carry_out,
-    plan_promotion,
 )
 from lakeops_assets.promotion.reconcile import (
     Difference,
@@ -42,6 +57,7 @@ from lakeops_assets.promotion.reconcile import (
 from lakeops_assets.promotion.registry import Registry, anchors
 from lakeops_assets.promotion.revert import (
     RevertPlan,
+    RevertRefusedError,
     RevertResult,
     carry_out_revert,
     plan_revert,
@@ -56,7 +72,11 @@ from lakeops_assets.promotion.verdicts import (
 )
 
 __all__ = [
-    "Aliases",
+    "APPROVAL_TAG",
+    "APPROVER_TAG",
+    "DECISIONS",
+    "Advance",
+    "ApprovalRefusedError",
     "ChampionGate",
     "Difference",
     "Entry",
@@ -71,6 +91,7 @@ __all__ = [
     "Live",
     "LiveVersion",
     "MetricGate",
+    "MetricPair",
     "Paired",
     "PolicyError",
     "Problem",
@@ -80,9 +101,13 @@ __all__ = [
     "PromotionResult",
     "Registry",
     "RevertPlan",
+    "RevertRefusedError",
     "RevertResult",
+    "Standing",
     "Verdict",
+    "advance",
     "anchors",
+    "approve",
     "carry_out",
     "carry_out_revert",
     "compare",
@@ -95,7 +120,10 @@ __all__ = [
     "plan_revert",
     "policy_of",
     "reconcile",
+    "record_expired",
+    "record_registry_approval",
     "record_results",
+    "registry_approver",
     "require_gates",
     "stored_verdict",
 ]

@@ -134,7 +134,8 @@ def reconcile(
     found = compare(ledger, registry, gates, policy)
     if found.step == "finish" and found.live is not None:
         with ledger.locked():
-            if ledger.live(found.model) == found.live:
+            live = ledger.live(found.model)
+            if live is not None and live.sequence == found.live.sequence:
                 move_aliases(registry, found.live.entry)
     elif found.step == "restore" and found.live is not None:
         entry = found.live.entry
@@ -213,7 +214,8 @@ def _record(
     """Record an event and act on it, unless something was decided since `found` was found."""
 
     def decide(entries: tuple[LedgerEntry, ...]) -> Entry:
-        if live_in(entries, found.model) != found.live:
+        live = live_in(entries, found.model)
+        if (live and live.sequence) != (found.live and found.live.sequence):
             raise LedgerMovedError(
                 f"another process decided on {found.model} meanwhile; look at it again"
             )
