@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from lakeops_assets.commands import kpi_cli
 from lakeops_assets.commands.console import AsJson, Products, load_settings, print_json
 
 app = typer.Typer(
@@ -135,6 +136,9 @@ def ui(
     from lakeops_assets.commands.ui import serve
 
     raise typer.Exit(serve(load_settings(), port, mlflow_port, lambda line: typer.echo(line)))
+
+
+kpi_cli.register(app)
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ from lakeops_assets.promotion import (
     plan_revert,
 )
 
+# Metadata of the windows: the `KpiRule` itself, for whoever has the definitions in its process.
+KPI_RULE = "lakeops/kpi"
 # Tag of a run: the failing that it reverts.
 REVERT_OF = "lakeops/revert-of"
 ATTEMPTS = 3

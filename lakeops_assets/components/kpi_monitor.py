@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 import dagster as dg
+from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValue
 from pydantic import Field
 
 from lakeops_assets import monitoring, settings
 from lakeops_assets.components import kpi_rows
-from lakeops_assets.components.auto_revert import KpiRule, revert_job, revert_sensor
+from lakeops_assets.components.auto_revert import KPI_RULE, KpiRule, revert_job, revert_sensor
 from lakeops_assets.components.kpi_chart import window_metadata
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import (
@@ -193,7 +194,11 @@ class KpiMonitor(dg.Component, dg.Model, dg.Resolvable):
             description=f"{self.metric} of each version of `{rule.registered}` in each window, on "
             "rows that it was not trained on.",
             code_version=digest(rule.spec.rule, rule.inputs, rule.of_data),
-            metadata={TABLE_NAME: str(rule.table), LAYER: "gold"},
+            metadata={
+                TABLE_NAME: str(rule.table),
+                LAYER: "gold",
+                KPI_RULE: ObjectMetadataValue(rule),
+            },
             check_specs=[
                 dg.AssetCheckSpec(
                     self.name,
