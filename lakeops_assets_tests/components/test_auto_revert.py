@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from threading import Barrier
 from typing import Any
 
 import dagster as dg
 import numpy as np
 import pytest
-from command_line import environment, lakeops
+from command_line import copy_of, environment, lakeops
 
 from lakeops_assets import models, samples, settings
+from lakeops_assets.commands.run import prepare_dagster_home
 from lakeops_assets.components import training
 from lakeops_assets.components.auto_revert import KpiRule, due_revert
+from lakeops_assets.components.kpi_monitor import refresh_windows
 from lakeops_assets.components.kpi_replay import kpi_rules, replay_kpi
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.definitions import defs
@@ -28,11 +33,13 @@ from lakeops_assets.promotion import (
     MetricGate,
     PromotionPolicy,
     carry_out,
+    carry_out_revert,
     evaluate_gate,
     plan_promotion,
     record_results,
 )
 
+BAD = 2
 FEATURES = TableName("dev", "churn", "features")
 SPEC = ModelSpec(
     name="churn.model",
@@ -47,12 +54,26 @@ ANYTHING_GOES = (MetricGate("log_loss", None, 99.0),)
 OPEN = PromotionPolicy(approvals=0, author_may_approve=True)
 
 
+# One daemon: it ticks the sensor, says so, and runs the job when it is told to.
+DAEMON = """
+import json, sys
+import dagster as dg
+from test_auto_revert import Churn
+with dg.DagsterInstance.get() as instance:
+    churn = Churn(instance)
+    request = churn.tick()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(json.dumps(churn.carry_out(request)), flush=True)
+"""
+
+
 class Churn:
     """The churn product in a state of its own, and what its daemons do."""
 
-    def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
-        self.folder, self.instance = folder, instance
-        self.config = settings.load(environment(folder))
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.config = settings.load()
         self.lakeops = LakeopsResource.from_settings(self.config)
         self.definitions = defs()
         self.repository = self.definitions.get_repository_def()
@@ -151,26 +172,69 @@ class Churn:
         return record.evaluation
 
 
-@pytest.fixture
-def churn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Churn]:
-    """Churn after 17 days: the first week's labels are there, and version 1 is champion."""
-    for name, value in environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    with dg.instance_for_test() as instance:
-        product = Churn(tmp_path, instance)
-        product.land(17)
-        done = product.run(
+@contextmanager
+def opened(folder: Path) -> Iterator[Churn]:
+    """Open the product of a folder, as a process would whose environment names it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(folder).items():
+            patch.setenv(name, value)
+        prepare_dagster_home(settings.load())
+        with dg.DagsterInstance.get() as instance:
+            yield Churn(instance)
+
+
+@pytest.fixture(scope="module")
+def misled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Churn after 17 days, when the labels of the first window are there.
+
+    Version 1 was promoted through its gates, and then version 2, which knows nothing.
+    """
+    folder = tmp_path_factory.mktemp("misled")
+    with opened(folder) as churn:
+        churn.land(17)
+        done = churn.run(
             *("customers", "churn_labels", "features", "model", "model_version", "champion"),
             *("scores", "scores_kpi_windows"),
         )
         assert done.success
+        assert churn.check().passed
+        assert churn.force_in_a_bad_champion() == BAD
+        assert churn.refresh().success
+    return folder
+
+
+@pytest.fixture
+def churn(misled: Path, tmp_path: Path) -> Iterator[Churn]:
+    """A copy of `misled`."""
+    with opened(copy_of(misled, tmp_path / "churn")) as product:
         yield product
 
 
-def test_a_bad_champion_is_reverted_once_and_stays_away(churn: Churn) -> None:
-    assert churn.check().passed
-    bad = churn.force_in_a_bad_champion()
-    assert churn.refresh().success
+def race(folder: Path, daemons: int) -> list[dict[str, Any]]:
+    """Let daemons that are processes of their own run the same job at the same time."""
+    tests = [str(p) for p in Path(__file__).parents[:2]]
+    path = os.pathsep.join([*tests, os.environ.get("PYTHONPATH", "")])
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", DAEMON],
+            env={**environment(folder), "PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(daemons)
+    ]
+    for daemon in started:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline() == "ready\n"
+    for daemon in started:
+        assert daemon.stdin is not None
+        daemon.stdin.write("\n")
+        daemon.stdin.flush()
+    return [json.loads(daemon.communicate(timeout=120)[0]) for daemon in started]
+
+
+def test_a_bad_champion_is_reverted_once_and_stays_away(churn: Churn, tmp_path: Path) -> None:
     tick = churn.tick()
     assert isinstance(tick, dg.SkipReason)
     assert "it goes at 2 of 3" in str(tick.skip_message)
@@ -180,24 +244,17 @@ def test_a_bad_champion_is_reverted_once_and_stays_away(churn: Churn) -> None:
     assert done.success, "a run in which a KPI fails is green"
     check = churn.check()
     assert not check.passed
-    assert check.metadata["version"].value == str(bad)
+    assert check.metadata["version"].value == str(BAD)
     assert check.metadata["decision"].value == "revert"
     requests = [churn.tick() for _ in range(3)]
     assert all(isinstance(r, dg.RunRequest) for r in requests)
     assert len({r.run_key for r in requests}) == 1, "one daemon would start one run"
 
     # Three daemons that know nothing of each other start one run each, all at the same time.
-    start = Barrier(3)
-
-    def daemon(request: dg.RunRequest) -> dict[str, Any]:
-        start.wait()
-        return churn.carry_out(request)
-
-    with ThreadPoolExecutor(3) as threads:
-        outcomes = list(threads.map(daemon, requests))
+    outcomes = race(tmp_path / "churn", 3)
     assert [o["reverted"] for o in outcomes].count(True) == 1, outcomes
     [revert] = [e for e in churn.ledger.entries() if e.action == "revert"]
-    assert (revert.version, revert.replaced) == (1, bad)
+    assert (revert.version, revert.replaced) == (1, BAD)
     assert "violates roc_auc at least 0.75 in 2 of its last 2 mature windows" in revert.reason
     measured = revert.evidence["measured"]
     assert [w["violates"] for w in measured["windows"]] == [True, True]
@@ -213,7 +270,7 @@ def test_a_bad_champion_is_reverted_once_and_stays_away(churn: Churn) -> None:
     assert churn.check().passed
 
     # Whoever promotes it again against the evidence is not overruled by the same evidence.
-    churn.promote(bad)
+    churn.promote(BAD)
     tick = churn.tick()
     assert isinstance(tick, dg.SkipReason)
     assert "was reverted on this evidence already" in str(tick.skip_message)
@@ -231,7 +288,7 @@ def test_a_bad_champion_is_reverted_once_and_stays_away(churn: Churn) -> None:
     assert made.reproduced
     assert made.event == revert.sequence
     [firing] = found.replay.firings
-    assert firing.version == str(bad)
+    assert firing.version == str(BAD)
     assert firing.window.isoformat() == measured["window"]
     assert firing.wrong is False
     assert firing.later_rows > 300
@@ -240,14 +297,13 @@ def test_a_bad_champion_is_reverted_once_and_stays_away(churn: Churn) -> None:
     assert not other.replay.firings
     assert [m.reproduced for m in other.made] == [False]
 
-    shown = lakeops(churn.folder, "replay", "churn")
+    shown = lakeops(tmp_path / "churn", "replay", "churn")
     assert shown.returncode == 0, shown.stderr
     assert "decided again" in shown.stdout
     assert "1 firings, 0 of them wrong" in shown.stdout
 
 
 def test_a_run_that_was_killed_is_asked_for_again(churn: Churn) -> None:
-    churn.force_in_a_bad_champion()
     churn.land(3)
     churn.refresh()
     keys = []
@@ -268,41 +324,31 @@ def test_a_run_that_was_killed_is_asked_for_again(churn: Churn) -> None:
     assert churn.carry_out(request)["reverted"]
 
 
-RESCORED = {"changed": 0, "none": 0, "all": 1}
-
-
-@pytest.mark.parametrize("rows", RESCORED)
+@pytest.mark.parametrize("rows", ["changed", "none", "all"])
 def test_what_a_restored_champion_scores(churn: Churn, rows: str) -> None:
-    churn.force_in_a_bad_champion()
-    churn.land(3)
+    churn.land(1)
     churn.refresh()
-    rule = replace(churn.rule, rescore=rows)
-    due = due_revert(churn.lakeops, rule)
-    assert not isinstance(due, str)
-    from lakeops_assets.promotion import carry_out_revert
-
-    carry_out_revert(
-        churn.ledger,
-        churn.registry,
-        due.plan,
-        actor="drill",
-        run_id="",
-        now=churn.lakeops.now(),
-    )
     lakehouse = churn.lakeops.lakehouse()
-    customers = lakehouse.row_count("churn.features")
 
     def scored() -> int:
         where = "model_version = '1'"
-        return (
-            lakehouse.read("churn.scores", columns=["model_version"], where=where)
-            .read_all()
-            .num_rows
-        )
+        return lakehouse.read("churn.scores", where=where).read_all().num_rows
 
-    before = scored()
+    before, customers = scored(), lakehouse.row_count("churn.features")
+    assert 0 < before < customers
+    # One window is enough evidence for this rule.
+    impatient = replace(churn.rule.spec, violations=1, of=1)
+    rule = replace(churn.rule, spec=impatient, rescore=rows)
+    refresh_windows(churn.lakeops, rule)
+    due = due_revert(churn.lakeops, rule)
+    assert not isinstance(due, str), due
+    now = churn.lakeops.now()
+    plan, ledger, registry = due.plan, churn.ledger, churn.registry
+    assert carry_out_revert(ledger, registry, plan, actor="drill", run_id="", now=now).reverted
     for _ in range(2):  # the second time nothing is left to do
         assert churn.run("scores").success
     new = scored() - before
     assert new == {"changed": customers - before, "none": 0, "all": customers}[rows]
-    assert 0 < customers - before < customers
+    churn.land(1)
+    assert churn.refresh().success
+    assert scored() - before - new == lakehouse.row_count("churn.features") - customers
