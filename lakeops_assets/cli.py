@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from lakeops_assets.commands import kpi_cli
+from lakeops_assets.commands import contracts_cli, kpi_cli, promotion_cli
 from lakeops_assets.commands.console import AsJson, Products, load_settings, print_json
 
 app = typer.Typer(
@@ -138,7 +138,9 @@ def ui(
     raise typer.Exit(serve(load_settings(), port, mlflow_port, lambda line: typer.echo(line)))
 
 
+contracts_cli.register(app)
 kpi_cli.register(app)
+promotion_cli.register(app)
 
 
 def main() -> None:

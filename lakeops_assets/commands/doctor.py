@@ -15,6 +15,7 @@ from typing import Literal
 
 from lakeops_assets.lakehouse import LakehouseError, open_lakehouse
 from lakeops_assets.lakehouse.engines import create_engine
+from lakeops_assets.promotion import Ledger, ledger_table
 from lakeops_assets.settings import NO_TELEMETRY, Settings
 
 PACKAGES = ("dagster", "deltalake", "duckdb", "lightgbm", "mlflow", "pyarrow", "sklearn", "sqlglot")
@@ -47,8 +48,10 @@ def examine(settings: Settings) -> list[Finding]:
         _dagster,
         _engine,
         _tables,
+        _contracts,
         _mlflow,
         _definitions,
+        _promotions,
         _browser,
     )
     return [finding for look in looks for finding in look(settings)]
@@ -149,6 +152,32 @@ def _tables(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "tables", f"{len(tables)} readable")
 
 
+def _contracts(settings: Settings) -> Iterator[Finding]:
+    from lakeops_assets import contracts
+    from lakeops_assets.commands.contracts import contract_files, holdings
+
+    files = list(contract_files(settings))
+    broken = 0
+    for path in files:
+        try:
+            contracts.load(path)
+        except contracts.ContractError as error:
+            broken += 1
+            yield Finding("problem", f"contract {path.name}", str(error), "correct the file")
+    if files and not broken:
+        yield Finding("ok", "contracts", f"{len(files)} can be read")
+    try:
+        found = holdings([], settings)
+    except LakehouseError:
+        return  # which tables cannot be read has been said
+    for held in found:
+        if held.open:
+            product, table = held.table.split(".")[1:]
+            fix = f"look with `lakeops quarantine explain {product}.{table}`"
+            said = f"{held.open} rows wait: {', '.join(held.rules)}"
+            yield Finding("warning", f"quarantine of {held.table}", said, fix)
+
+
 def _mlflow(settings: Settings) -> Iterator[Finding]:
     if not settings.tracking_uri.startswith("sqlite:///"):
         yield Finding("ok", "MLflow store", settings.tracking_uri)
@@ -181,6 +210,40 @@ def _definitions(settings: Settings) -> Iterator[Finding]:
     keys = graph.materializable_asset_keys
     products = sorted({graph.get(key).group_name or "" for key in keys})
     yield Finding("ok", "definitions", f"{len(keys)} assets of {', '.join(products)}")
+
+
+def _promotions(settings: Settings) -> Iterator[Finding]:
+    """Compare the ledger with itself, with Delta's history and with the model registry."""
+    from dagster import DagsterError
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    subject = f"ledger {ledger_table(settings.environment)}"
+    known = (LakehouseError, DagsterError, MlflowException, SQLAlchemyError, ValueError, OSError)
+    try:
+        lakehouse = open_lakehouse(settings)
+        events = Ledger(lakehouse).head()
+        if not _has_store(settings):  # asking would create an empty one
+            if events:
+                found = f"{events} events are about models, and there is no MLflow store"
+                yield Finding("problem", subject, found, "bring back the MLflow store")
+            return
+        from lakeops_assets.commands.promotion import troubles
+
+        found_troubles = list(troubles(settings))
+    except known as error:
+        yield Finding("problem", subject, _last_lines(error), "mend what is named here first")
+        return
+    for trouble in found_troubles:
+        level: Literal["problem", "warning"] = "problem" if trouble.failing else "warning"
+        yield Finding(level, trouble.subject, trouble.found, trouble.fix)
+    if not any(trouble.failing for trouble in found_troubles):
+        yield Finding("ok", subject, f"{events} events, none changed")
+
+
+def _has_store(settings: Settings) -> bool:
+    sqlite = settings.tracking_uri.startswith("sqlite:///")
+    return not sqlite or Path(settings.tracking_uri.removeprefix("sqlite:///")).is_file()
 
 
 def _browser(settings: Settings) -> Iterator[Finding]:

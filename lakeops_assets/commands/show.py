@@ -109,6 +109,12 @@ def status(found: Status) -> None:
     for v in found.models:
         for gate, reason in v.refused.items():
             console.print(f"{v.model} v{v.version} failed {gate}: {escape(reason)}", soft_wrap=True)
+    for w in found.waiting:
+        console.print(
+            f"[yellow]{w.model} v{w.version} waits[/]: {escape(w.reason)}. Look at it with "
+            f"`lakeops plan promote {w.product}`",
+            soft_wrap=True,
+        )
 
 
 def rows(reader: pa.RecordBatchReader, limit: int) -> None:

@@ -5,8 +5,20 @@ from pydantic import Field
 
 from lakeops_assets import settings
 from lakeops_assets.components import scoring
+from lakeops_assets.components.contract_checks import (
+    contract_beside,
+    contract_checks,
+    contract_digest,
+    contract_metadata,
+)
 from lakeops_assets.components.metadata import table_result
-from lakeops_assets.components.names import LAYER, TABLE_NAME, ModelNames, asset_key, table_name
+from lakeops_assets.components.names import (
+    LAYER,
+    TABLE_NAME,
+    ModelNames,
+    asset_key,
+    table_name,
+)
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 from lakeops_assets.promotion import Ledger, live_champion, require_gates
@@ -18,7 +30,8 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
 
     Rows that are new or whose features changed are scored, and all of them when the champion
     changes. The table is a log: an old score stays beside the new one, with the version that gave
-    it, so that monitors can look back.
+    it, so that monitors can look back. A contract, `contracts/<table>.yaml`, is checked on the
+    table; rows do not pass through it.
     """
 
     table: str = Field(default="scores", description="Name of the table of scores.")
@@ -57,6 +70,7 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
             carry=tuple(self.carry),
             description=self.description,
         )
+        contract = contract_beside(context.path, self.table, screened=False)
 
         @dg.asset(
             key=key,
@@ -64,7 +78,8 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
             group_name=product,
             kinds={"gold", "deltalake"},
             description=self.description or f"Log of scores by `{names.registered(environment)}`.",
-            metadata={TABLE_NAME: str(spec.table), LAYER: "gold"},
+            code_version=contract_digest(contract) or None,
+            metadata={TABLE_NAME: str(spec.table), LAYER: "gold", **contract_metadata(contract)},
         )
         def scores(
             context: dg.AssetExecutionContext, lakeops: LakeopsResource
@@ -78,7 +93,8 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
                     f"{live.reason}; materialize {names.champion.to_user_string()} first",
                     allow_retries=False,
                 )
-            require_gates(lakehouse, registry.name, version, None)
+            model_id = registry.version(version).model_id
+            require_gates(lakehouse, registry.name, version, None, model_id=model_id)
             rescore = scoring.rescore_of(ledger.live(registry.name), version)
             result = scoring.score(
                 lakehouse, registry, spec, version, now=lakeops.now(), rescore=rescore
@@ -91,4 +107,6 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
                 metadata={"model_version": version, "scored": result.reason},
             )
 
-        return dg.Definitions(assets=[scores])
+        return dg.Definitions(
+            assets=[scores], asset_checks=contract_checks(key, spec.table, contract)
+        )

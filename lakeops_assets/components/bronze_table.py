@@ -6,6 +6,13 @@ import dagster as dg
 from pydantic import Field
 
 from lakeops_assets import ingest, settings
+from lakeops_assets.components.contract_checks import (
+    contract_beside,
+    contract_checks,
+    contract_digest,
+    contract_metadata,
+    screen_of,
+)
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import LAYER, TABLE_NAME, digest, table_name
 from lakeops_assets.components.resources import LakeopsResource
@@ -29,7 +36,8 @@ class BronzeTable(dg.Component, dg.Model, dg.Resolvable):
     """Ingests the files of a landing folder into a Delta table, each file exactly once.
 
     The table keeps every row as it arrived, with the columns `_source_file`, `_ingested_at`,
-    `_batch_id` and `_rescued_data` behind it. A sensor watches the folder.
+    `_batch_id` and `_rescued_data` behind it. A sensor watches the folder. With a contract,
+    `contracts/<table>.yaml`, rows that break it wait in `<table>_quarantine`.
     """
 
     table: str = Field(description="Name of the table; the asset is `<product>/<table>`.")
@@ -78,6 +86,7 @@ class BronzeTable(dg.Component, dg.Model, dg.Resolvable):
         key = dg.AssetKey([product, self.table])
         landing_key = dg.AssetKey([product, f"{self.table}_landing"])
         spec = self.ingest_spec(product, config)
+        contract = contract_beside(context.path, self.table, columns=[c.name for c in self.columns])
 
         landing = dg.AssetSpec(
             landing_key,
@@ -94,19 +103,29 @@ class BronzeTable(dg.Component, dg.Model, dg.Resolvable):
             kinds={"bronze", "deltalake"},
             description=self.description or f"Every row of `{self.table}` as it arrived.",
             code_version=digest(
-                spec.columns, spec.schema_policy, spec.format, spec.delimiter, spec.null_values
+                spec.columns,
+                spec.schema_policy,
+                spec.format,
+                spec.delimiter,
+                spec.null_values,
+                contract_digest(contract),
             ),
             metadata={
                 TABLE_NAME: str(spec.table),
                 LAYER: "bronze",
                 "lakeops/landing": str(spec.landing),
+                **contract_metadata(contract),
             },
         )
         def bronze(
             context: dg.AssetExecutionContext, lakeops: LakeopsResource
         ) -> dg.MaterializeResult:
             result = ingest.ingest(
-                lakeops.lakehouse(), spec, now=lakeops.now(), progress=context.log.info
+                lakeops.lakehouse(),
+                spec,
+                now=lakeops.now(),
+                progress=context.log.info,
+                screen=screen_of(contract, lakeops, context.run_id),
             )
             metadata = ingest_metadata(result)
             context.log_event(dg.AssetObservation(landing_key, metadata=metadata))
@@ -132,7 +151,11 @@ class BronzeTable(dg.Component, dg.Model, dg.Resolvable):
                 tags={"lakeops/because": f"{len(files)} new files, first {files[0].path}"},
             )
 
-        return dg.Definitions(assets=[landing, bronze], sensors=[landed])
+        return dg.Definitions(
+            assets=[landing, bronze],
+            asset_checks=contract_checks(key, spec.table, contract),
+            sensors=[landed],
+        )
 
     def ingest_spec(self, product: str, config: settings.Settings) -> ingest.IngestSpec:
         """Return what the ingest room needs to know."""
@@ -161,6 +184,7 @@ def ingest_metadata(result: ingest.IngestResult) -> dict[str, Any]:
         "files_duplicate": result.count("duplicate"),
         "rows_discarded": result.discarded_rows,
         "rows_rescued": result.rescued_rows,
+        "rows_quarantined": result.quarantined_rows,
     }
     refused = [f for f in result.files if f.status not in ("ingested", "deferred")]
     if refused:

@@ -6,10 +6,20 @@ import dagster as dg
 from pydantic import Field
 
 from lakeops_assets import features, settings
+from lakeops_assets.components.contract_checks import (
+    contract_beside,
+    contract_checks,
+    contract_digest,
+    contract_metadata,
+    require_inputs,
+    screen_of,
+)
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
+from lakeops_assets.lakehouse import Lakehouse
+from lakeops_assets.lakehouse.statements import output_columns
 
 
 @dg.scaffold_with(ExampleScaffolder)
@@ -18,6 +28,8 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
 
     What it depends on is read from the SQL. A refresh computes what changed upstream can have
     touched and merges the rows that differ, so that a commit holds what changed and nothing else.
+    With a contract, `contracts/<table>.yaml`, rows that break it wait in `<table>_quarantine`, and
+    the table has no row for their keys.
     """
 
     table: str = Field(description="Name of the table; the asset is `<product>/<table>`.")
@@ -63,6 +75,10 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
             columns=self.columns,
             description=self.description,
         )
+        made = output_columns(spec.sql)
+        contract = contract_beside(context.path, self.table, columns=[] if "*" in made else made)
+        products = context.path.parent
+        inputs = [table_name(asset_key(name, product), spec.table.catalog) for name in spec.inputs]
 
         @dg.asset(
             key=key,
@@ -70,17 +86,20 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
             group_name=product,
             kinds={"silver", "deltalake"},
             description=self.description or f"Feature table `{self.table}`.",
-            code_version=digest(spec.digest, spec.refresh),
+            code_version=digest(spec.digest, spec.refresh, contract_digest(contract)),
             metadata={
                 TABLE_NAME: str(spec.table),
                 LAYER: "silver",
                 "sql": dg.MetadataValue.md(f"```sql\n{spec.sql.strip()}\n```"),
+                **contract_metadata(contract),
             },
         )
         def feature_table(
             context: dg.AssetExecutionContext, lakeops: LakeopsResource
         ) -> dg.MaterializeResult:
-            result = features.refresh_features(lakeops.lakehouse(), spec)
+            require_inputs(lakeops, products, inputs, context.run_id)
+            screen = screen_of(contract, lakeops, context.run_id)
+            result = features.refresh_features(lakeops.lakehouse(), spec, screen=screen)
             context.log.info("%s refresh of %s: %s", result.mode, spec.table, result.reason)
             return table_result(
                 lakeops,
@@ -89,8 +108,22 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
                 metadata={
                     "refresh": f"{result.mode}: {result.reason}",
                     "inputs": dict(result.inputs),
+                    "rows_quarantined": result.quarantined,
                     **({} if result.keys is None else {"keys_recomputed": result.keys}),
+                    **coverage_metadata(lakeops.lakehouse(), spec),
                 },
             )
 
-        return dg.Definitions(assets=[feature_table])
+        return dg.Definitions(
+            assets=[feature_table],
+            asset_checks=contract_checks(key, spec.table, contract),
+        )
+
+
+def coverage_metadata(lakehouse: Lakehouse, spec: features.FeatureSpec) -> dict[str, float]:
+    """Return the share of rows with a value per column, as numbers that the UI plots over time."""
+    columns = [c for c in lakehouse.schema(spec.table).names if c not in spec.primary_key]
+    found = features.measure_coverage(
+        lakehouse, spec.table, [features.CoverageSpec(c) for c in columns]
+    )
+    return {f"coverage/{column}": share for column, share in found.shares.items()}

@@ -27,19 +27,6 @@ from lakeops_assets.monitoring.granularity import length
 from lakeops_assets.promotion import Ledger
 
 
-class PayoffModel(dg.Model, dg.Resolvable):
-    """What one row is worth, by what was said of it and what was true."""
-
-    true_positive: float = Field(default=0, description="Called positive, and it was.")
-    false_positive: float = Field(default=0, description="Called positive, and it was not.")
-    false_negative: float = Field(default=0, description="Called negative, and it was positive.")
-    true_negative: float = Field(default=0, description="Called negative, and it was.")
-
-    def money(self) -> tuple[float, float, float, float]:
-        """Return the four values in the order of `KpiSpec.payoff`."""
-        return self.true_positive, self.false_positive, self.false_negative, self.true_negative
-
-
 class RevertModel(dg.Model, dg.Resolvable):
     """What happens when the champion fails its KPI."""
 
@@ -92,10 +79,18 @@ class KpiMonitor(dg.Component, dg.Model, dg.Resolvable):
     )
     timestamp: str = Field(description="Column of the scores: the time a row was scored for.")
     metric: str = Field(
-        description="A metric of the model, or for classification `accuracy`, `f1` or `value`."
+        description="A metric of the model, `value`, or for classification `accuracy` or `f1`."
     )
-    payoff: PayoffModel | None = Field(
-        default=None, description="Money per row, for the metric `value`."
+    payoffs: dict[str, float] = Field(
+        default_factory=dict,
+        description="What each outcome is worth, for the metric `value`: `true_positive`, "
+        "`false_positive`, `false_negative` and `true_negative`; `over` and `under` per unit for "
+        "regression.",
+    )
+    decide_at: float = Field(
+        default=0.5,
+        description="Probability from which a row is called positive, for `accuracy`, `f1` and "
+        "`value`.",
     )
     at_least: float | None = Field(default=None, description="Smallest value that is good.")
     at_most: float | None = Field(default=None, description="Largest value that is good.")
@@ -140,7 +135,8 @@ class KpiMonitor(dg.Component, dg.Model, dg.Resolvable):
             label_delay=length(self.label_delay),
             labelled_at_least=self.labelled_at_least,
             min_rows=self.min_rows,
-            payoff=None if self.payoff is None else self.payoff.money(),
+            payoffs=tuple(self.payoffs.items()),
+            decide_at=self.decide_at,
         )
 
     def rule(self, product: str, environment: str) -> KpiRule:

@@ -67,15 +67,16 @@ def measure_of(task: Task, spec: KpiSpec) -> Measure:
     """Return what measures a KPI.
 
     Raises:
-        ModelError: The task has no such metric.
+        ModelError: The task has no such metric, or other outcomes than those with payoffs.
     """
-    metric = models.kpi_metric(task, spec.metric, spec.payoff)
+    payoffs = models.Payoffs(task, dict(spec.payoffs)) if spec.payoffs else None
+    metric = models.kpi_metric(task, spec.metric, payoffs, spec.decide_at)
 
     def measure(labels: np.ndarray, scores: np.ndarray) -> Measurement:
         reason = models.undefined(task, spec.metric, labels)
         if reason:
             return Measurement(None, reason=reason)
-        found = models.measure(metric, labels, scores)
+        found = models.measure_kpi(metric, labels, scores)
         return Measurement(found.value, found.low, found.high)
 
     return measure

@@ -14,7 +14,7 @@ from lakeops_assets.components import training
 from lakeops_assets.components.names import ModelNames
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.lakehouse import TableName
-from lakeops_assets.models import glance
+from lakeops_assets.models import ModelSpec, glance
 from lakeops_assets.promotion import (
     DECISIONS,
     Advance,
@@ -53,12 +53,14 @@ class Promotable:
 
     Attributes:
         names: Asset keys of the model.
+        spec: How it is trained.
         features: Feature table, in the environment that the definitions were loaded for.
         gates: Gates as they are declared.
         policies: Environment -> policy, as declared.
     """
 
     names: ModelNames
+    spec: ModelSpec
     features: TableName
     gates: tuple[Gate, ...]
     policies: Mapping[str, PromotionPolicy]
@@ -222,30 +224,28 @@ class Promotable:
         return {PROMOTABLE: ObjectMetadataValue(self)}
 
 
-def promotables(graph: AssetGraph, product: str) -> list[Promotable]:
-    """Return the models of a product.
+def promotables(graph: AssetGraph) -> list[Promotable]:
+    """Return every model of a graph, upstream first."""
+    found = (graph.get(key).metadata.get(PROMOTABLE) for key in graph.toposorted_asset_keys)
+    return [v.instance for v in found if isinstance(getattr(v, "instance", None), Promotable)]
+
+
+def find_promotable(graph: AssetGraph, name: str) -> Promotable:
+    """Return the model of a product, `<product>`, or one of several, `<product>.<model>`.
 
     Raises:
-        UnknownModelError: The product does not exist or has no model.
+        UnknownModelError: There is none of that name.
     """
-    found = {
-        graph.get(key).group_name: value.instance
-        for key in graph.toposorted_asset_keys
-        if isinstance(value := graph.get(key).metadata.get(PROMOTABLE), ObjectMetadataValue)
-        and isinstance(value.instance, Promotable)
-    }
-    if product not in found:
-        raise UnknownModelError(
-            f"there is no product {product} with a model; those with one: "
-            f"{', '.join(sorted(str(p) for p in found)) or 'none'}"
-        )
-    return [
-        value.instance
-        for key in graph.toposorted_asset_keys
-        if graph.get(key).group_name == product
-        and isinstance(value := graph.get(key).metadata.get(PROMOTABLE), ObjectMetadataValue)
-        and isinstance(value.instance, Promotable)
-    ]
+    there = {f"{p.names.product}.{p.names.model}": p for p in promotables(graph)}
+    of_product = [p for p in there.values() if p.names.product == name]
+    if name in there:
+        return there[name]
+    if len(of_product) == 1:
+        return of_product[0]
+    raise UnknownModelError(
+        f"{name!r} names {len(of_product) or 'no'} model{'s' if of_product else ''}; there are: "
+        f"{', '.join(there) or 'none'}"
+    )
 
 
 def _downstream(graph: AssetGraph, key: dg.AssetKey) -> list[str]:

@@ -10,17 +10,17 @@ from lakeops_assets.components.resources import LakeopsResource
 
 
 class Decision(Enum):
-    """What a person says about a plan."""
+    """What a person says about a plan; the Launchpad takes the names as they are here."""
 
-    APPROVE = "approve"
-    REJECT = "reject"
+    approve = "approve"
+    reject = "reject"
 
 
 class ApproveConfig(dg.Config):
     """An approval or a rejection of a plan."""
 
     plan: str = Field(description="Digest of the plan, as the champion's page shows it.")
-    decision: Decision = Field(default=Decision.APPROVE, description="approve or reject.")
+    decision: Decision = Field(default=Decision.approve, description="approve or reject.")
     approver: str = Field(description="Who decides. Free text: nothing here proves who you are.")
     reason: str = Field(description="Why; the ledger keeps it.")
 
@@ -48,7 +48,7 @@ def approve_job(promotable: Promotable) -> dg.JobDefinition:
             digest=config.plan,
             approver=config.approver,
             reason=config.reason,
-            reject=config.decision is Decision.REJECT,
+            reject=config.decision is Decision.reject,
             run_id=context.run_id,
         )
         context.log.info(

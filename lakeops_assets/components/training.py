@@ -12,18 +12,9 @@ from lakeops_assets import models
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.lakehouse import Commit, Lakehouse, LakehouseError, TableName
 from lakeops_assets.lakehouse.statements import quote
-from lakeops_assets.models import Evaluation, ModelRegistry, ModelSpec, VersionInfo
+from lakeops_assets.models import ModelRegistry, ModelSpec, VersionInfo
 from lakeops_assets.models.registry import USER
-from lakeops_assets.promotion import (
-    ChampionGate,
-    Evidence,
-    Gate,
-    GateResult,
-    Ledger,
-    Paired,
-    live_champion,
-    stored_verdict,
-)
+from lakeops_assets.promotion import Ledger, live_champion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,61 +200,6 @@ def candidate(registry: ModelRegistry) -> int:
     return max(v.version for v in versions)
 
 
-def standing_results(
-    lakehouse: Lakehouse, registry: ModelRegistry, version: int, gates: tuple[Gate, ...]
-) -> list[GateResult]:
-    """Return the stored results of a version that is champion by them; empty when it is not.
-
-    They are the evidence of its promotion. To measure it once more would compare it with itself.
-    """
-    if registry.alias("champion") != version:
-        return []
-    verdict = stored_verdict(lakehouse, registry.name, version, gates)
-    return list(verdict.results) if verdict.allowed else []
-
-
-def measure(
-    lakehouse: Lakehouse,
-    registry: ModelRegistry,
-    spec: ModelSpec,
-    features: TableName,
-    candidate: int,
-    gates: tuple[Gate, ...],
-) -> Evidence:
-    """Measure the candidate, and the champion beside it, on the same held-out rows.
-
-    Which rows are held out is decided by their keys alone, so neither has ever been trained on
-    one of them.
-    """
-    version = registry.version(candidate)
-    champion = registry.alias("champion")
-    data_version = registry.data_version(version.version)
-    frame = read_rows(lakehouse, spec, features, data_version)
-    test = frame[frame[models.HELD_OUT].to_numpy(dtype=bool)]
-    labels = models.labels(spec, test)
-    scores = registry.load(version.version).score(test)
-    evaluation = models.evaluate(spec.task, labels, scores, resamples=RESAMPLES, seed=spec.seed)
-    paired = {}
-    if champion is not None and champion != version.version:
-        theirs = registry.load(champion).score(test)
-        for metric in dict.fromkeys(g.metric for g in gates if isinstance(g, ChampionGate)):
-            found = models.compare(
-                spec.task, labels, theirs, scores, metric, resamples=RESAMPLES, seed=spec.seed
-            )
-            paired[metric] = Paired(
-                champion, found.champion, found.challenger, found.difference, found.low, found.high
-            )
-    return Evidence(
-        model=registry.name,
-        version=version.version,
-        data_version=data_version,
-        rows=len(test),
-        metrics=_intervals(evaluation),
-        champion_version=champion,
-        paired=paired,
-    )
-
-
 def write_baseline(
     lakehouse: Lakehouse,
     registry: ModelRegistry,
@@ -304,10 +240,6 @@ def write_baseline(
     lakehouse.create(table, schema, description=f"Training and held-out rows of {registry.name}.")
     rows = pa.RecordBatchReader.from_batches(schema, batches())
     return lakehouse.overwrite(table, rows, metadata=wanted, evolve=True)
-
-
-def _intervals(evaluation: Evaluation) -> dict[str, tuple[float, float, float]]:
-    return {name: (m.value, m.low, m.high) for name, m in evaluation.metrics.items()}
 
 
 # What the UI shows

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lakeops_assets.features.screen import Rows, Screen, held, in_memory
 from lakeops_assets.features.spec import FeatureSpec, FeatureSpecError, Refresh
 from lakeops_assets.lakehouse import (
     Commit,
@@ -33,6 +34,7 @@ class FeatureResult:
         inputs: Table -> Delta version that was read.
         keys: Number of keys that were recomputed; None when all were.
         reason: Why that mode, or why nothing was computed.
+        quarantined: Rows that were computed and set aside by the contract.
     """
 
     commit: Commit
@@ -40,14 +42,18 @@ class FeatureResult:
     inputs: Mapping[str, int]
     keys: int | None
     reason: str
+    quarantined: int = 0
 
 
-def refresh_features(lakehouse: Lakehouse, spec: FeatureSpec) -> FeatureResult:
+def refresh_features(
+    lakehouse: Lakehouse, spec: FeatureSpec, *, screen: Screen | None = None
+) -> FeatureResult:
     """Compute the rows that an upstream change can have touched, and merge those that differ.
 
     The versions that were read are recorded with the commit. The next refresh starts from them,
     so a run that was killed before its commit is repeated as if it had not been, and one that was
-    killed after it finds nothing to do.
+    killed after it finds nothing to do. Where there is a screen, a key whose row it does not let
+    pass is not in the table.
 
     Raises:
         FeatureSpecError: The SQL does not make what the spec says, or an input lacks the key.
@@ -55,38 +61,82 @@ def refresh_features(lakehouse: Lakehouse, spec: FeatureSpec) -> FeatureResult:
     """
     inputs = {name: lakehouse.name(name) for name in spec.inputs}
     versions = {str(table): _version(lakehouse, table) for table in inputs.values()}
-    state = _state(lakehouse, spec)
-    if state.get("inputs") == versions and state.get("digest") == spec.digest:
+    state, now = _state(lakehouse, spec), _recorded(spec, versions, screen)
+    if state == now:
         version = lakehouse.version(spec.table) or 0
         commit = Commit(version, written=False, reason="no input is newer")
         return FeatureResult(commit, spec.refresh, versions, 0, commit.reason)
 
-    changed, why_full = _changed_keys(lakehouse, spec, inputs, versions, state)
+    changed, why_full = _changed_keys(lakehouse, spec, inputs, versions, state, screen)
     if changed is not None:
         rows = _compute(lakehouse, spec, inputs, versions, changed)
-        if not _vanished(lakehouse, spec, changed, rows):
-            commit = _merge(lakehouse, spec, rows, versions, delete_missing=False)
-            return FeatureResult(
-                commit, "by_key", versions, changed.num_rows, "only keys that changed upstream"
-            )
+        valid, aside = _screened(lakehouse, spec, in_memory(rows), changed, screen)
+        kept = valid.read_all()
+        if not _vanished(lakehouse, spec, changed, kept):
+            commit = _merge(lakehouse, spec, kept, now, delete_missing=False)
+            why = "only keys that changed upstream"
+            return FeatureResult(commit, "by_key", versions, changed.num_rows, why, aside)
         why_full = "a key that changed upstream has no row any more"
 
     reader = lakehouse.query(_pinned(spec, inputs, versions))
     _check_columns(spec, reader.schema)
     _create(lakehouse, spec, reader.schema)
-    same_shape = set(lakehouse.schema(spec.table).names) == set(reader.schema.names)
-    if same_shape:
-        commit = _merge(lakehouse, spec, reader, versions, delete_missing=True)
-    else:
-        why_full = "the SQL makes other columns than before"
-        commit = lakehouse.overwrite(
-            spec.table,
-            _described(spec, reader),
-            transaction=_transaction(lakehouse, spec),
-            metadata=_metadata(spec, versions),
-            evolve=True,
-        )
-    return FeatureResult(commit, "full", versions, None, why_full)
+    if screen is None:
+        commit, why = _replace(lakehouse, spec, reader, now)
+        return FeatureResult(commit, "full", versions, None, why or why_full)
+    with held(reader) as again:
+        valid, aside = _screened(lakehouse, spec, again, None, screen)
+        commit, why = _replace(lakehouse, spec, valid, now)
+    return FeatureResult(commit, "full", versions, None, why or why_full, aside)
+
+
+def _replace(
+    lakehouse: Lakehouse, spec: FeatureSpec, rows: pa.RecordBatchReader, now: Mapping[str, Any]
+) -> tuple[Commit, str]:
+    """Make the table hold exactly these rows; also says when its columns had to change."""
+    if set(lakehouse.schema(spec.table).names) == set(rows.schema.names):
+        return _merge(lakehouse, spec, rows, now, delete_missing=True), ""
+    commit = lakehouse.overwrite(
+        spec.table,
+        _described(spec, rows),
+        transaction=_transaction(lakehouse, spec),
+        metadata={APP_ID: json.dumps(now)},
+        evolve=True,
+    )
+    return commit, "the SQL makes other columns than before"
+
+
+def _screened(
+    lakehouse: Lakehouse,
+    spec: FeatureSpec,
+    rows: Rows,
+    changed: pa.Table | None,
+    screen: Screen | None,
+) -> tuple[pa.RecordBatchReader, int]:
+    """Return the rows for the table and the number of those that were set aside."""
+    if screen is None:
+        return rows(None), 0
+    screened = screen.state(lakehouse, spec.table, rows, keys=spec.primary_key, changed=changed)
+    return screened.valid, screened.quarantined
+
+
+def _recorded(
+    spec: FeatureSpec, versions: Mapping[str, int], screen: Screen | None
+) -> dict[str, Any]:
+    """Return what a refresh records with its commit: all that decides the rows."""
+    judged = {"screen": screen.digest} if screen is not None else {}
+    return {"digest": spec.digest, "inputs": dict(versions), **judged}
+
+
+def inputs_of(lakehouse: Lakehouse, table: TableName | str, version: int) -> Mapping[str, int]:
+    """Return the tables that a version of a feature table was computed from, with their versions.
+
+    Empty when no commit up to that version recorded them.
+    """
+    for commit in lakehouse.history(table):
+        if commit.version <= version and APP_ID in commit.metadata:
+            return json.loads(commit.metadata[APP_ID])["inputs"]
+    return {}
 
 
 def _version(lakehouse: Lakehouse, table: TableName) -> int:
@@ -112,7 +162,8 @@ def _changed_keys(
     spec: FeatureSpec,
     inputs: Mapping[str, TableName],
     versions: Mapping[str, int],
-    state: Mapping,
+    state: Mapping[str, Any],
+    screen: Screen | None,
 ) -> tuple[pa.Table | None, str]:
     """Return the keys with a change since the last refresh, or None and why all are needed."""
     if spec.refresh == "full":
@@ -127,6 +178,10 @@ def _changed_keys(
             )
     if state.get("digest") != spec.digest:
         return None, "first refresh of this SQL"
+    if state.get("screen") != (screen.digest if screen is not None else None):
+        return None, "the contract changed"
+    if screen is not None and screen.compares(spec.primary_key):
+        return None, "the contract compares rows of different keys"
     before: Mapping[str, int] = state["inputs"]
     if set(before) != set(versions) or any(before[t] > versions[t] for t in versions):
         return None, "an input was replaced"
@@ -234,7 +289,7 @@ def _merge(
     lakehouse: Lakehouse,
     spec: FeatureSpec,
     rows: pa.Table | pa.RecordBatchReader,
-    versions: Mapping[str, int],
+    now: Mapping[str, Any],
     *,
     delete_missing: bool,
 ) -> Commit:
@@ -244,14 +299,10 @@ def _merge(
         spec.primary_key,
         delete_missing=delete_missing,
         transaction=_transaction(lakehouse, spec),
-        metadata=_metadata(spec, versions),
+        metadata={APP_ID: json.dumps(now)},
     )
 
 
 def _transaction(lakehouse: Lakehouse, spec: FeatureSpec) -> Transaction:
     seen = lakehouse.transaction_version(spec.table, APP_ID)
     return Transaction(APP_ID, 0 if seen is None else seen + 1)
-
-
-def _metadata(spec: FeatureSpec, versions: Mapping[str, int]) -> dict[str, str]:
-    return {APP_ID: json.dumps({"digest": spec.digest, "inputs": dict(versions)})}

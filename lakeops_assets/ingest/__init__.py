@@ -6,6 +6,7 @@ Owns which files were seen and what became of each; a bad file never stops the g
 from lakeops_assets.ingest.files import LandingFile
 from lakeops_assets.ingest.ingest import IngestResult, ingest
 from lakeops_assets.ingest.ledger import FileOutcome, ledger_table, outcomes, pending
+from lakeops_assets.ingest.screen import Screen, Screened
 from lakeops_assets.ingest.spec import Column, IngestError, IngestSpec
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "IngestResult",
     "IngestSpec",
     "LandingFile",
+    "Screen",
+    "Screened",
     "ingest",
     "ledger_table",
     "outcomes",

@@ -16,6 +16,7 @@ from lakeops_assets.ingest.fit import Fitted, fit, infer, widen
 from lakeops_assets.ingest.ledger import (
     APP_ID,
     FileOutcome,
+    batches,
     encode,
     next_batch,
     outcomes,
@@ -23,6 +24,7 @@ from lakeops_assets.ingest.ledger import (
     record,
     recover,
 )
+from lakeops_assets.ingest.screen import Screen
 from lakeops_assets.ingest.spec import PROVENANCE, Column, IngestError, IngestSpec
 from lakeops_assets.ingest.stage import RejectedFileError, Staged, stage
 from lakeops_assets.lakehouse import Commit, ConcurrentWriteError, Lakehouse, Transaction
@@ -66,6 +68,11 @@ class IngestResult:
         """Rows left out."""
         return sum(f.discarded_rows for f in self.files)
 
+    @property
+    def quarantined_rows(self) -> int:
+        """Rows that the contract set aside."""
+        return sum(f.quarantined_rows for f in self.files)
+
 
 def ingest(
     lakehouse: Lakehouse,
@@ -73,13 +80,15 @@ def ingest(
     *,
     now: datetime,
     progress: Callable[[str], None] = lambda text: None,
+    screen: Screen | None = None,
 ) -> IngestResult:
     """Bring every pending file into the table, each exactly once.
 
     The rows of a batch are one Delta commit under an application transaction, and the commit
     carries what became of each file. Killed before it, the batch is repeated; killed after it, the
     next start finds the commit and writes the ledger first. Of two processes that ingest at the
-    same time one commits a batch, and the other finds its files done.
+    same time one commits a batch, and the other finds its files done. Where there is a screen, each
+    row that it does not let pass is in the quarantine before the batch is committed.
 
     Raises:
         IngestError: Nothing tells the columns of the table.
@@ -87,16 +96,26 @@ def ingest(
     """
     done: list[FileOutcome] = []
     deferred: set[str] = set()
-    commit, batches = None, 0
+    commit, count = None, 0
     conflicts = 0
     while True:
+        # The number comes before anything is looked at: when another process commits a batch in
+        # between, the commit of this one is refused, and no file is taken in twice.
+        batch_id = next_batch(lakehouse, spec.table)
+        existing = lakehouse.version(spec.table)
         recover(lakehouse, spec.table, now)
+        if screen is not None:
+            screen.settle(lakehouse, spec.table, batches(lakehouse, spec.table), batch_id)
         files = [f for f in pending(lakehouse, spec, now=now) if f.path not in deferred]
         if not files:
             break
         try:
             written, seen = _batch(
-                lakehouse, spec, files[: spec.max_files_per_batch], now, progress
+                lakehouse,
+                spec,
+                files[: spec.max_files_per_batch],
+                _Attempt(batch_id, existing, now, screen),
+                progress,
             )
         except ConcurrentWriteError:
             conflicts += 1
@@ -106,11 +125,21 @@ def ingest(
         done.extend(seen)
         deferred.update(f.path for f in seen if f.status == "deferred")
         if written is not None:
-            commit, batches = written, batches + 1
+            commit, count = written, count + 1
     if commit is None:
         commit = Commit(_table_version(lakehouse, spec), written=False, reason="no file is new")
     rows = sum(f.rows for f in done)
-    return IngestResult(commit, batches, tuple(done), rows, f"{rows} rows of {len(done)} new files")
+    return IngestResult(commit, count, tuple(done), rows, f"{rows} rows of {len(done)} new files")
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One try at one batch: its number, the table before it, the time, and what judges rows."""
+
+    batch_id: int
+    existing: int | None
+    now: datetime
+    screen: Screen | None
 
 
 def _table_version(lakehouse: Lakehouse, spec: IngestSpec) -> int:
@@ -132,11 +161,10 @@ def _batch(
     lakehouse: Lakehouse,
     spec: IngestSpec,
     files: Sequence[LandingFile],
-    now: datetime,
+    attempt: _Attempt,
     progress: Callable[[str], None],
 ) -> tuple[Commit | None, list[FileOutcome]]:
-    batch_id = next_batch(lakehouse, spec.table)
-    with _staging(lakehouse, now) as folder:
+    with _staging(lakehouse, attempt.now) as folder:
         before = outcomes(lakehouse, spec.table)
         # Bytes that were rejected may come again: the schema may have been corrected meanwhile.
         seen = {f.sha256: f.path for f in reversed(before) if f.status == "ingested"}
@@ -166,8 +194,8 @@ def _batch(
                 discarded_rows=result.discarded,
                 reason=_reason(result),
             )
-        commit = _commit(lakehouse, spec, batch_id, columns, fitted, found, now, folder)
-    record(lakehouse, spec.table, batch_id, found, now)
+        commit = _commit(lakehouse, spec, attempt, columns, fitted, found, folder)
+    record(lakehouse, spec.table, attempt.batch_id, found, attempt.now)
     return commit, found
 
 
@@ -238,21 +266,41 @@ def _columns(lakehouse: Lakehouse, spec: IngestSpec, staged: list[Staged]) -> li
 def _commit(
     lakehouse: Lakehouse,
     spec: IngestSpec,
-    batch_id: int,
+    attempt: _Attempt,
     columns: list[Column],
     fitted: dict[int, Fitted],
     found: list[FileOutcome],
-    now: datetime,
     folder: Path,
 ) -> Commit | None:
-    """Append the rows of a batch; None when there are none."""
+    """Append the rows of a batch, those that pass the screen; None when there are none."""
     if not fitted:
         return None
+    batch_id = attempt.batch_id
     schema = _create(lakehouse, spec, columns, folder)
-    rows = _rows(schema, [(found[n].path, f) for n, f in fitted.items()], batch_id, now)
+    files = [(found[n].path, f) for n, f in fitted.items()]
+
+    def rows(wanted: Sequence[str] | None) -> pa.RecordBatchReader:
+        return _rows(schema, files, batch_id, attempt.now, wanted)
+
+    if attempt.screen is None:
+        valid = rows(None)
+    else:
+        screened = attempt.screen.batch(
+            lakehouse,
+            spec.table,
+            rows,
+            batch_id=batch_id,
+            files=[path for path, _ in files],
+            existing=attempt.existing,
+        )
+        for number in fitted:
+            aside = screened.by_file.get(found[number].path, 0)
+            kept = found[number].rows - aside
+            found[number] = replace(found[number], rows=kept, quarantined_rows=aside)
+        valid = screened.valid
     commit = lakehouse.append(
         spec.table,
-        rows,
+        valid,
         transaction=Transaction(APP_ID, batch_id),
         metadata=encode(batch_id, found),
         evolve=spec.schema_policy == "evolve",
@@ -290,15 +338,23 @@ def _create(
 
 
 def _rows(
-    schema: pa.Schema, files: list[tuple[str, Fitted]], batch_id: int, now: datetime
+    schema: pa.Schema,
+    files: list[tuple[str, Fitted]],
+    batch_id: int,
+    now: datetime,
+    wanted: Sequence[str] | None,
 ) -> pa.RecordBatchReader:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if wanted is not None:
+        schema = pa.schema([schema.field(name) for name in wanted])
+
     def batches() -> Iterator[pa.RecordBatch]:
         for path, file in files:
             constant = {"_source_file": path, "_ingested_at": now, "_batch_id": batch_id}
-            for batch in pq.ParquetFile(file.path).iter_batches():
+            read = [name for name in schema.names if name not in constant]
+            for batch in pq.ParquetFile(file.path).iter_batches(columns=read):
                 columns = []
                 for field in schema:
                     if field.name in constant:

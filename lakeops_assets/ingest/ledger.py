@@ -36,6 +36,7 @@ class FileOutcome:
         rows: Rows that went to the table.
         rescued_rows: Rows of those with something in `_rescued_data`.
         discarded_rows: Rows left out under `discard_row`.
+        quarantined_rows: Rows that the table's contract set aside.
     """
 
     path: str
@@ -47,6 +48,7 @@ class FileOutcome:
     rows: int = 0
     rescued_rows: int = 0
     discarded_rows: int = 0
+    quarantined_rows: int = 0
 
 
 def ledger_table(catalog: str) -> TableName:
@@ -72,11 +74,25 @@ def outcomes(lakehouse: Lakehouse, table: TableName) -> list[FileOutcome]:
     ledger = ledger_table(table.catalog)
     if not lakehouse.exists(ledger):
         return []
-    names = ", ".join(FileOutcome.__dataclass_fields__)
+    # A ledger that was written before a column was added does not have it.
+    there = lakehouse.schema(ledger).names
+    names = ", ".join(f for f in FileOutcome.__dataclass_fields__ if f in there)
     rows = lakehouse.query(
         f"SELECT {names} FROM {ledger} WHERE table_name = '{table}' ORDER BY batch_id, path"
     )
-    return [FileOutcome(**row) for row in rows.read_all().to_pylist()]
+    found = rows.read_all().to_pylist()
+    return [FileOutcome(**{k: v for k, v in row.items() if v is not None}) for row in found]
+
+
+def batches(lakehouse: Lakehouse, table: TableName) -> dict[str, int]:
+    """Return the files of a bronze table that were ingested and the batch that brought each."""
+    ledger = ledger_table(table.catalog)
+    if not lakehouse.exists(ledger):
+        return {}
+    rows = lakehouse.query(
+        f"SELECT path, batch_id FROM {ledger} WHERE table_name = '{table}' AND status = 'ingested'"
+    )
+    return {row["path"]: row["batch_id"] for row in rows.read_all().to_pylist()}
 
 
 def next_batch(lakehouse: Lakehouse, table: TableName) -> int:
@@ -113,6 +129,7 @@ def record(
             ledger,
             pa.Table.from_pylist(rows, schema=_schema()),
             transaction=Transaction(_app_id(table), batch_id),
+            evolve=True,
         )
 
 
@@ -169,6 +186,7 @@ def _schema() -> pa.Schema:
             column("rows", pa.int64(), "Rows that went to the table."),
             column("rescued_rows", pa.int64(), "Rows with something in _rescued_data."),
             column("discarded_rows", pa.int64(), "Rows that were left out."),
+            column("quarantined_rows", pa.int64(), "Rows that the contract set aside."),
             column("seen_at", time, "When it was looked at."),
         ]
     )

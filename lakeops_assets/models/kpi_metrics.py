@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from lakeops_assets.models.evaluate import HIGH, LOW, Measured, samples
+from lakeops_assets.models.evaluate import Measured, bootstrap
 from lakeops_assets.models.metrics import METRICS, Metric
-from lakeops_assets.models.score import THRESHOLD
+from lakeops_assets.models.payoffs import Payoffs
 from lakeops_assets.models.spec import ModelError, Task
 
 if TYPE_CHECKING:
     import numpy as np
-
-Payoff = tuple[float, float, float, float]
 
 # Defined when all labels are equal, too.
 _ONE_CLASS = ("log_loss", "brier", "ece", "accuracy", "value")
 RESAMPLES = 500
 
 
-def kpi_metric(task: Task, name: str, payoff: Payoff | None = None) -> Metric:
+def kpi_metric(
+    task: Task, name: str, payoffs: Payoffs | None = None, threshold: float = 0.5
+) -> Metric:
     """Return a metric by name.
 
     Args:
         task: What is predicted.
-        name: A metric of the task; for classification `accuracy`, `f1` and `value`, too.
-        payoff: Money per true positive, false positive, false negative and true negative, a row
-            being called positive when its probability is at least 0.5; for `value`.
+        name: A metric of the task; `value`; for classification `accuracy` and `f1`, too.
+        payoffs: What each outcome is worth; for `value`, which is the mean per row.
+        threshold: Probability from which a row counts as called positive.
 
     Raises:
-        ModelError: The task has no such metric.
+        ModelError: The task has no such metric, or `value` has no payoffs.
     """
     there = dict(METRICS[task])
     if task == "classification":
-        there |= {
-            "accuracy": Metric(_accuracy, higher_is_better=True),
-            "f1": Metric(_f1, higher_is_better=True),
-        }
-        if payoff is not None:
-            there["value"] = _value(payoff)
+        there["accuracy"] = Metric(partial(_accuracy, threshold), higher_is_better=True)
+        there["f1"] = Metric(partial(_f1, threshold), higher_is_better=True)
+    if name == "value":
+        # Without amounts the error says which are needed.
+        payoffs = payoffs or Payoffs(task, {})
+        return Metric(partial(_value, payoffs, threshold), higher_is_better=True)
     if name not in there:
-        names = [*there, "value"] if task == "classification" and payoff is None else list(there)
-        raise ModelError(f"a KPI of a {task} has the metrics {', '.join(names)}, not {name}")
+        names = ", ".join([*there, "value"])
+        raise ModelError(f"a KPI of a {task} has the metrics {names}, and not {name}")
     return there[name]
 
 
@@ -52,7 +53,7 @@ def undefined(task: Task, name: str, labels: np.ndarray) -> str:
     return ""
 
 
-def measure(metric: Metric, labels: np.ndarray, scores: np.ndarray) -> Measured:
+def measure_kpi(metric: Metric, labels: np.ndarray, scores: np.ndarray) -> Measured:
     """Return a metric with its 95 % interval (percentile bootstrap), from 500 samples.
 
     Args:
@@ -60,41 +61,27 @@ def measure(metric: Metric, labels: np.ndarray, scores: np.ndarray) -> Measured:
         labels: Numbers, shape `(n,)`, n above 0; 0 and 1 for classification.
         scores: Finite numbers, shape `(n,)`.
     """
-    import numpy as np
-
-    drawn = [metric.function(labels, scores, c) for c in samples(len(labels), RESAMPLES, seed=0)]
-    low, high = np.percentile(np.concatenate(drawn), [LOW, HIGH])
-    [value] = metric.function(labels, scores, np.ones((1, len(labels))))
-    return Measured(float(value), float(low), float(high))
+    return bootstrap({"kpi": metric}, labels, scores, RESAMPLES, seed=0)["kpi"]
 
 
-def _accuracy(y: np.ndarray, score: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _accuracy(threshold: float, y: np.ndarray, score: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Share of rows that are called what they are."""
-    right = (score >= THRESHOLD) == (y == 1)
+    right = (score >= threshold) == (y == 1)
     return counts @ right / counts.sum(axis=1)
 
 
-def _f1(y: np.ndarray, score: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _f1(threshold: float, y: np.ndarray, score: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Harmonic mean of precision and recall; 0 where nothing is called positive."""
     import numpy as np
 
-    called = score >= THRESHOLD
+    called = score >= threshold
     hits = counts @ (called & (y == 1))
     both = counts @ called + counts @ (y == 1)
     return np.divide(2 * hits, both, out=np.zeros_like(both, dtype=float), where=both > 0)
 
 
-def _value(payoff: Payoff) -> Metric:
-    """Return the mean money per row."""
-    hit, false_alarm, miss, rest = payoff
-
-    def value(y: np.ndarray, score: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        import numpy as np
-
-        called, positive = score >= THRESHOLD, y == 1
-        money = np.where(
-            called, np.where(positive, hit, false_alarm), np.where(positive, miss, rest)
-        )
-        return counts @ money / counts.sum(axis=1)
-
-    return Metric(value, higher_is_better=True)
+def _value(
+    payoffs: Payoffs, threshold: float, y: np.ndarray, score: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Mean worth of a row."""
+    return counts @ payoffs.per_row(y, score, threshold) / counts.sum(axis=1)

@@ -25,6 +25,7 @@ from lakeops_assets.models.artifacts import (
     dataset_of,
     load_pipeline,
     metrics_of,
+    model_files,
     params_of,
     save_model,
 )
@@ -359,6 +360,10 @@ class ModelRegistry:
         """Return metrics on the held-out rows, with `_low` and `_high`."""
         return self.version(version).metrics
 
+    def model_id(self, version: int) -> str:
+        """Return the id of the model of a version; numbers can be given again, ids cannot."""
+        return self.version(version).model_id
+
     def fingerprint(self, version: int) -> str:
         """Return what identifies the model of a version: specification, data and code."""
         return self._logged(self.version(version).model_id).fingerprint
@@ -418,6 +423,11 @@ class ModelRegistry:
             negative=scoring["negative"],
             model=f"{self.name} version {version}",
         )
+
+    def files(self, version: int) -> Path:
+        """Return the folder of the files of a version's model."""
+        model = self.client.get_logged_model(self.version(version).model_id)
+        return model_files(model.artifact_location, self.tracking_uri)
 
     def _aliases(self) -> dict[str, int]:
         from mlflow.exceptions import MlflowException

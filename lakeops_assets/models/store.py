@@ -43,6 +43,11 @@ def ensure_store(tracking_uri: str) -> None:
 _ready: set[str] = set()
 
 
+def artifact_root(tracking_uri: str) -> Path:
+    """Return the folder of a SQLite store's artifacts, beside it; a server has its own."""
+    return Path(tracking_uri.removeprefix(SQLITE)).parent / "artifacts"
+
+
 @lru_cache(maxsize=8)
 def open_store(tracking_uri: str) -> MlflowClient:
     """Return the client of a store, the same one each time; a SQLite store is made if missing."""

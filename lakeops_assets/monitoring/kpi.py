@@ -41,8 +41,8 @@ class KpiSpec:
         label_delay: How long after a window's end its labels are waited for.
         labelled_at_least: Share of a window's rows that must have a label, 0 to 1.
         min_rows: Labelled rows that a window must have.
-        payoff: Money per row of a true positive, false positive, false negative and true negative;
-            for the metric `value`.
+        payoffs: Outcome -> what it is worth; for the metric `value`.
+        decide_at: Probability from which a row is called positive; for metrics of decisions.
     """
 
     metric: str
@@ -54,7 +54,8 @@ class KpiSpec:
     label_delay: timedelta = timedelta(0)
     labelled_at_least: float = 0.8
     min_rows: int = 100
-    payoff: tuple[float, float, float, float] | None = None
+    payoffs: tuple[tuple[str, float], ...] = ()
+    decide_at: float = 0.5
 
     def __post_init__(self) -> None:
         if (self.at_least is None) == (self.at_most is None):
@@ -73,8 +74,8 @@ class KpiSpec:
             )
         if self.min_rows < 1:
             raise KpiSpecError(f"min_rows of the KPI {self.metric} is below 1")
-        if (self.metric == "value") != (self.payoff is not None):
-            raise KpiSpecError("the metric value needs a payoff, and no other metric has one")
+        if self.payoffs and self.metric != "value":
+            raise KpiSpecError(f"payoffs are for the metric value, and the KPI is {self.metric}")
         Granularity.parse(self.window)
 
     @property
@@ -252,7 +253,7 @@ class _Seen:
 
     def digest(self, spec: KpiSpec) -> str:
         """Return a hash of what is measured."""
-        of = hashlib.sha256(f"{spec.metric} {spec.payoff}".encode())
+        of = hashlib.sha256(f"{spec.metric} {spec.payoffs} {spec.decide_at}".encode())
         of.update(self.labels.tobytes())
         of.update(self.scores.tobytes())
         return of.hexdigest()[:16]

@@ -135,7 +135,9 @@ def plan_promotion(
     entries = ledger.entries(registry.name)
     live = live_in(entries, registry.name)
     champion, champion_sequence = (live.version, live.sequence) if live else (None, 0)
-    verdict = stored_verdict(ledger.lakehouse, registry.name, candidate, gates)
+    verdict = stored_verdict(
+        ledger.lakehouse, registry.name, candidate, gates, model_id=registry.model_id(candidate)
+    )
     data_version = registry.data_version(candidate)
     digest = _digest(
         {

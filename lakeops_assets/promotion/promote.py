@@ -102,7 +102,13 @@ def carry_out(
     if plan.action != "promote":
         exposed = live_champion(ledger, registry).version
         return PromotionResult(exposed, None, promoted=False, reason=plan.reason)
-    verdict = require_gates(ledger.lakehouse, plan.model, plan.candidate, gates)
+    verdict = require_gates(
+        ledger.lakehouse,
+        plan.model,
+        plan.candidate,
+        gates,
+        model_id=registry.model_id(plan.candidate),
+    )
     if verdict.evaluation_id != plan.verdict.evaluation_id:
         raise PromotionRefusedError(
             f"version {plan.candidate} of {plan.model} was evaluated again after the plan was "

@@ -159,7 +159,9 @@ def _unknown_champion(
 ) -> Difference:
     """Decide on a champion that no promotion in the ledger made."""
     model = registry.name
-    verdict = stored_verdict(ledger.lakehouse, model, alias, gates)
+    verdict = stored_verdict(
+        ledger.lakehouse, model, alias, gates, model_id=registry.model_id(alias)
+    )
     if not verdict.allowed:
         reason = f"{_unknown(model, alias)}, and {'; '.join(verdict.reasons)}"
         return Difference(model, "distrust", None, alias, reason)
@@ -181,7 +183,13 @@ def _adoption(
 ) -> Entry:
     if found.alias is None:
         raise ValueError("only an alias can be adopted")
-    verdict = stored_verdict(ledger.lakehouse, found.model, found.alias, gates)
+    verdict = stored_verdict(
+        ledger.lakehouse,
+        found.model,
+        found.alias,
+        gates,
+        model_id=registry.model_id(found.alias),
+    )
     return Entry(
         found.model,
         "promote",

@@ -62,6 +62,10 @@ class Registry(Protocol):
         """Return what identifies the model of a version: specification, data, code."""
         ...
 
+    def model_id(self, version: int) -> str:
+        """Return the id of the model of a version; numbers can be given again, ids cannot."""
+        ...
+
 
 def anchor(entry: LedgerEntry) -> str:
     """Return how the registry notes an event."""

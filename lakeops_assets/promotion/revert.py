@@ -113,7 +113,9 @@ def plan_revert(
     elif target is None:
         refusal = _no_target(entries, live.version, to)
     else:
-        verdict = stored_verdict(ledger.lakehouse, model, target, None)
+        verdict = stored_verdict(
+            ledger.lakehouse, model, target, None, model_id=registry.model_id(target)
+        )
         if not verdict.allowed:
             refusal = f"version {target} did not pass its gates: {'; '.join(verdict.reasons)}"
     return RevertPlan(
@@ -148,7 +150,13 @@ def carry_out_revert(
     """
     if plan.action != "revert" or plan.target is None:
         return RevertResult(False, plan.champion, None, plan.refusal)
-    verdict = require_gates(ledger.lakehouse, plan.model, plan.target, None)
+    verdict = require_gates(
+        ledger.lakehouse,
+        plan.model,
+        plan.target,
+        None,
+        model_id=registry.model_id(plan.target),
+    )
     evidence = {
         "measured": dict(plan.evidence),
         "evaluation_id": verdict.evaluation_id,

@@ -214,7 +214,7 @@ def test_scores_that_are_no_numbers_violate() -> None:
         ({"label_delay": -DAY}, "negative"),
         ({"labelled_at_least": 0}, "share"),
         ({"min_rows": 0}, "min_rows"),
-        ({"metric": "value"}, "payoff"),
+        ({"payoffs": (("over", -1.0),)}, "payoffs are for the metric value"),
     ],
 )
 def test_a_rule_that_cannot_work_is_refused(options: dict[str, Any], because: str) -> None:
