@@ -24,6 +24,7 @@ from lakeops_assets.components import training
 from lakeops_assets.components.auto_revert import KpiRule, due_revert
 from lakeops_assets.components.kpi_monitor import refresh_windows
 from lakeops_assets.components.kpi_replay import kpi_rules, replay_kpi
+from lakeops_assets.components.measurement import measure
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.definitions import defs
 from lakeops_assets.lakehouse import TableName
@@ -151,7 +152,17 @@ class Churn:
             )
         bad = registry.register(logged.model_id, run_id, tags={})
         now = self.lakeops.now()
-        evidence = training.measure(lakehouse, registry, SPEC, FEATURES, bad, ANYTHING_GOES)
+        evidence = measure(
+            lakehouse,
+            registry,
+            SPEC,
+            FEATURES,
+            bad,
+            ANYTHING_GOES,
+            held={},
+            now=now,
+            run_id="forced",
+        )
         results = [evaluate_gate(gate, evidence) for gate in ANYTHING_GOES]
         record_results(lakehouse, evidence, ANYTHING_GOES, results, now=now, run_id="forced")
         self.promote(bad)
