@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
@@ -19,6 +19,7 @@ from lakeops_assets.models import (
 rows = st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.floats(0, 1)), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(rows)
 def test_decisions_are_measured_as_scikit_learn_does(drawn: list[tuple[float, float]]) -> None:
     labels, scores = (np.array(column) for column in zip(*drawn, strict=True))

@@ -90,6 +90,7 @@ verdicts = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=12)
 rules = st.integers(1, 6).flatmap(lambda n: st.tuples(st.integers(1, n), st.just(n)))
 
 
+@settings(deadline=None)
 @given(verdicts, rules, st.randoms())
 def test_k_of_the_last_n_mature_windows_and_the_latest(
     found: list[tuple[bool, bool]], rule: tuple[int, int], shuffle: random.Random
@@ -106,6 +107,7 @@ def test_k_of_the_last_n_mature_windows_and_the_latest(
     assert not decide(windows, spec(violations=k, of=n), "2").fires
 
 
+@settings(deadline=None)
 @given(verdicts, rules)
 def test_windows_that_are_not_mature_never_decide(
     found: list[tuple[bool, bool]], rule: tuple[int, int]
@@ -137,7 +139,7 @@ errors = st.lists(
 )
 
 
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50)
 @given(errors, st.randoms(), st.integers(0, 40))
 def test_the_order_of_arrival_does_not_matter(
     found: list[tuple[int, float, float | None, str]], shuffle: random.Random, clock: int
@@ -155,7 +157,7 @@ def test_the_order_of_arrival_does_not_matter(
             assert w.labelled >= 0.8 * w.rows
 
 
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50)
 @given(errors, st.integers(0, 40))
 def test_nothing_that_is_later_than_the_clock_is_seen(
     found: list[tuple[int, float, float | None, str]], clock: int
@@ -315,7 +317,7 @@ def test_a_replay_does_not_know_labels_that_came_later() -> None:
     assert slow.firings[0].values[1] == pytest.approx(4 * 0.9 / 5)
 
 
-@settings(max_examples=25)
+@settings(deadline=None, max_examples=25)
 @given(errors, rules, st.randoms())
 def test_a_replay_says_what_the_monitor_would_have_said(
     found: list[tuple[int, float, float | None, str]],
