@@ -16,6 +16,7 @@ from lakeops_assets.commands import (
     contract_cli,
     contracts_cli,
     forget_cli,
+    kpi_cli,
     maintenance_cli,
     promotion_cli,
     reproduce_cli,
@@ -145,12 +146,13 @@ def ui(
     raise typer.Exit(serve(load_settings(), port, mlflow_port, lambda line: typer.echo(line)))
 
 
+contracts_cli.register(app)
+kpi_cli.register(app)
+promotion_cli.register(app)
 contract_cli.register(app)
 maintenance_cli.register(app)
 reproduce_cli.register(app)
 forget_cli.register(app)
-contracts_cli.register(app)
-promotion_cli.register(app)
 
 
 def main() -> None:

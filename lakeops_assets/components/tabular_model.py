@@ -168,7 +168,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         held = training_contracts(context, product, features_key, self.data_quality)
         gates = self.gate_specs(quality_gates(self.data_quality, held))
         features = table_name(features_key, environment)
-        promotable = Promotable(names, spec, features, gates, policies(self.promotion))
+        promotable = Promotable(names, spec, features, gates, policies(self.promotion), held)
         baseline_table = table_name(names.baseline, environment)
         registered = names.registered(environment)
         library = self.estimator.split(".")[0]

@@ -13,6 +13,7 @@ from lakeops_assets.models.evaluate import (
     measure,
     measure_mean,
 )
+from lakeops_assets.models.kpi_metrics import kpi_metric, measure_kpi, undefined
 from lakeops_assets.models.locks import Keep, needed_versions
 from lakeops_assets.models.metrics import METRICS
 from lakeops_assets.models.payoffs import OUTCOMES, Payoffs, choose_threshold
@@ -24,6 +25,7 @@ from lakeops_assets.models.reference import Reference
 from lakeops_assets.models.registry import (
     LoggedModelInfo,
     ModelRegistry,
+    TrainingRows,
     VersionInfo,
     registered_models,
 )
@@ -56,6 +58,7 @@ __all__ = [
     "Reproduction",
     "Scorer",
     "Trained",
+    "TrainingRows",
     "VersionInfo",
     "artifact_root",
     "check_readiness",
@@ -72,8 +75,10 @@ __all__ = [
     "glance",
     "inline_plots",
     "is_held_out",
+    "kpi_metric",
     "labels",
     "measure",
+    "measure_kpi",
     "measure_mean",
     "needed_versions",
     "read_rows",
@@ -82,4 +87,5 @@ __all__ = [
     "source_tags",
     "split_condition",
     "train",
+    "undefined",
 ]

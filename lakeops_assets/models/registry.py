@@ -99,6 +99,25 @@ class VersionInfo:
 
 
 @dataclass(frozen=True)
+class TrainingRows:
+    """Which rows of the feature table a version was trained on: labelled ones not held out.
+
+    Attributes:
+        data_version: Delta version of the feature table.
+        label: Column with the label.
+        primary_key: Columns that identify a row.
+        test_share: Share of the keys that was held out.
+        split_salt: Salt of the split; see `split_condition`.
+    """
+
+    data_version: int
+    label: str
+    primary_key: tuple[str, ...]
+    test_share: float
+    split_salt: str
+
+
+@dataclass(frozen=True)
 class ModelRegistry:
     """The runs, versions and aliases of one registered model.
 
@@ -202,6 +221,7 @@ class ModelRegistry:
         dataset = dataset_of(data, table, location, data_version, spec.label)
         client.log_inputs(run_id, datasets=[dataset_input(dataset)])
         params = {"estimator": spec.estimator, "seed": spec.seed, "test_share": spec.test_share}
+        params |= {"label": spec.label, "split_salt": spec.split_salt}
         params |= {f"params.{k}": v for k, v in spec.params.items()}
         shown = {k: str(v)[:500] for k, v in params.items()}
         tags = {
@@ -393,6 +413,27 @@ class ModelRegistry:
         model = self.client.get_logged_model(self.version(version).model_id)
         place, name = model.artifact_location, f"{self.name} version {version}"
         return *load_recipe(place, self.tracking_uri, name), model.tags.get(SPEC, "")
+
+    def training_rows(self, version: int) -> TrainingRows:
+        """Return which rows a version was trained on.
+
+        Raises:
+            ModelError: There is no such version, or it does not tell.
+        """
+        model = self.client.get_logged_model(self.version(version).model_id)
+        params = model.params or {}
+        if not {"label", "split_salt", "test_share"} <= params.keys():
+            raise ModelError(
+                f"version {version} of {self.name} does not tell how its rows were held out; "
+                "train it again"
+            )
+        return TrainingRows(
+            data_version=_info(model).data_version,
+            label=params["label"],
+            primary_key=tuple(json.loads(model.tags[SCORING])["primary_key"]),
+            test_share=float(params["test_share"]),
+            split_salt=params["split_salt"],
+        )
 
     def load(self, version: int) -> Scorer:
         """Return a version ready to score.
