@@ -116,8 +116,8 @@ def split(
         found.append((columns[0], np.stack(columns[1:], axis=1)))
     ordinals = np.concatenate([o for o, _ in found] or [np.empty(0, np.int64)])
     masks = np.concatenate([m for _, m in found] or [np.empty((0, width), np.int64)])
-    order = np.argsort(ordinals, kind="stable")
-    judged = Split(counted.rows, ordinals[order], masks[order], rules)
+    ascending = np.argsort(ordinals, kind="stable")
+    judged = Split(counted.rows, ordinals[ascending], masks[ascending], rules)
     target = lakehouse.at(table, existing) if compare and lakehouse.exists(table) else None
     for index, rule in enumerate(rules):
         if isinstance(rule.check, Unique):
@@ -274,8 +274,8 @@ def _repeated(
     # A row that is refused anyway does not keep a good one out.
     statement = (
         f"SELECT {ordinal} AS ordinal FROM (SELECT k.{ordinal}, row_number() OVER (PARTITION BY "
-        f"{columns_sql(check.columns, 'k')} ORDER BY refused.at IS NOT NULL, {first}k.{ordinal}) AS place "
-        f"FROM keys AS k JOIN (SELECT {keys} FROM keys WHERE {filled} GROUP BY {keys} "
+        f"{columns_sql(check.columns, 'k')} ORDER BY refused.at IS NOT NULL, {first}k.{ordinal}) "
+        f"AS place FROM keys AS k JOIN (SELECT {keys} FROM keys WHERE {filled} GROUP BY {keys} "
         f"HAVING count(*) > 1) AS other ON {same} LEFT JOIN refused ON refused.at = k.{ordinal}) "
         "AS ranked WHERE place > 1"
     )
