@@ -60,14 +60,16 @@ def score(
     app_id = f"scores/{registry.name}/v{version}"
     seen = lakehouse.transaction_version(spec.table, app_id)
     columns = list(dict.fromkeys((*key, *spec.carry, *scorer.columns)))
+    everything = f"SELECT {_listed(columns)} FROM {spec.features} VERSION AS OF {at}"
     if seen is None:
-        rows: Query = lakehouse.bind(
-            f"SELECT {_listed(columns)} FROM {spec.features} VERSION AS OF {at}"
-        )
+        rows: Query = lakehouse.bind(everything)
         reason = f"version {version} scores all rows for the first time"
     elif seen >= at:
         commit = Commit(lakehouse.version(spec.table) or 0, written=False, reason="no row is new")
         return ScoreResult(commit, commit.reason)
+    elif gap := lakehouse.feed_gap(spec.features, seen + 1, at):
+        rows = lakehouse.bind(everything)
+        reason = f"version {version} scores all rows again: {gap}"
     else:
         rows = _changed(lakehouse, spec, columns, seen, at)
         reason = f"rows that changed from version {seen} to {at} of {spec.features}"
