@@ -87,15 +87,17 @@ def score(
     if seen is None and rescore is not None and rescore.rows == "none":
         seen = rescore.features_version
     columns = list(dict.fromkeys((*key, *spec.carry, *scorer.columns)))
+    everything = f"SELECT {_listed(columns)} FROM {spec.features} VERSION AS OF {at}"
     if seen is None:
-        rows: Query = lakehouse.bind(
-            f"SELECT {_listed(columns)} FROM {spec.features} VERSION AS OF {at}"
-        )
+        rows: Query = lakehouse.bind(everything)
         when = "for the first time" if rescore is None else "anew, for it came back"
         reason = f"version {version} scores all rows {when}"
     elif seen >= at:
         commit = Commit(lakehouse.version(spec.table) or 0, written=False, reason="no row is new")
         return ScoreResult(commit, commit.reason)
+    elif gap := lakehouse.feed_gap(spec.features, seen + 1, at):
+        rows = lakehouse.bind(everything)
+        reason = f"version {version} scores all rows again: {gap}"
     else:
         rows = _changed(lakehouse, spec, columns, seen, at)
         reason = f"rows that changed from version {seen} to {at} of {spec.features}"

@@ -14,11 +14,14 @@ from lakeops_assets.models.evaluate import (
     measure_mean,
 )
 from lakeops_assets.models.kpi_metrics import kpi_metric, measure_kpi, undefined
+from lakeops_assets.models.locks import Keep, needed_versions
 from lakeops_assets.models.metrics import METRICS
 from lakeops_assets.models.payoffs import OUTCOMES, Payoffs, choose_threshold
 from lakeops_assets.models.pipeline import columns_by_type
 from lakeops_assets.models.plots import figures, inline_plots
 from lakeops_assets.models.readiness import Readiness, check_readiness
+from lakeops_assets.models.recipe import Recipe, source_tags
+from lakeops_assets.models.reference import Reference
 from lakeops_assets.models.registry import (
     LoggedModelInfo,
     ModelRegistry,
@@ -26,6 +29,8 @@ from lakeops_assets.models.registry import (
     VersionInfo,
     registered_models,
 )
+from lakeops_assets.models.reproduce import Reproduction, reproduce
+from lakeops_assets.models.rows import read_rows
 from lakeops_assets.models.score import Scorer
 from lakeops_assets.models.spec import ModelError, ModelSpec, fingerprint
 from lakeops_assets.models.split import HELD_OUT, is_held_out, split_condition
@@ -40,6 +45,7 @@ __all__ = [
     "Comparison",
     "Copied",
     "Evaluation",
+    "Keep",
     "LoggedModelInfo",
     "Measured",
     "ModelError",
@@ -47,6 +53,9 @@ __all__ = [
     "ModelSpec",
     "Payoffs",
     "Readiness",
+    "Recipe",
+    "Reference",
+    "Reproduction",
     "Scorer",
     "Trained",
     "TrainingRows",
@@ -71,7 +80,11 @@ __all__ = [
     "measure",
     "measure_kpi",
     "measure_mean",
+    "needed_versions",
+    "read_rows",
     "registered_models",
+    "reproduce",
+    "source_tags",
     "split_condition",
     "train",
     "undefined",

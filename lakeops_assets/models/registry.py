@@ -30,6 +30,14 @@ from lakeops_assets.models.artifacts import (
     save_model,
 )
 from lakeops_assets.models.evaluate import Evaluation
+from lakeops_assets.models.recipe import (
+    Environment,
+    Recipe,
+    load_recipe,
+    present_code,
+    present_environment,
+    save_recipe,
+)
 from lakeops_assets.models.score import Scorer
 from lakeops_assets.models.spec import ModelError
 from lakeops_assets.models.store import SQLITE, default_store, open_store
@@ -44,7 +52,8 @@ if TYPE_CHECKING:
 
 # Tags of a logged model, which make it usable without the run that made it.
 MODEL, FINGERPRINT, SPEC = "lakeops.model", "lakeops.fingerprint", "lakeops.spec_digest"
-DATA_VERSION, SCORING = "lakeops.data_version", "lakeops.scoring"
+TABLE, DATA_VERSION = "lakeops.table", "lakeops.data_version"
+SCORING = "lakeops.scoring"
 # Tags of a version and of a run: who made it; authors of a version that was copied here.
 USER, AUTHORS = "mlflow.user", "lakeops.authors"
 # Tags of a run: the process that trains.
@@ -190,6 +199,7 @@ class ModelRegistry:
         location: str,
         data_version: int,
         fingerprint: str,
+        made_by: Mapping[str, str] | None = None,
     ) -> LoggedModelInfo:
         """Store a trained model with everything that is known of it.
 
@@ -205,6 +215,7 @@ class ModelRegistry:
             location: Where the table is.
             data_version: Delta version that was read.
             fingerprint: Identifies the model; see `fingerprint`.
+            made_by: What the writer of that version of the table recorded with its commit.
         """
         client, spec = self.client, trained.spec
         dataset = dataset_of(data, table, location, data_version, spec.label)
@@ -217,6 +228,7 @@ class ModelRegistry:
             MODEL: self.name,
             FINGERPRINT: fingerprint,
             SPEC: spec.digest(),
+            TABLE: table,
             DATA_VERSION: str(data_version),
             SCORING: json.dumps(
                 {
@@ -239,6 +251,8 @@ class ModelRegistry:
         )
         with tempfile.TemporaryDirectory() as folder:
             save_model(trained, data, Path(folder) / "model")
+            recipe = Recipe(spec, table, data_version, dict(made_by or {}), present_code())
+            save_recipe(recipe, present_environment(), Path(folder) / "model")
             client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         for name, figure in figures.items():
             client.log_figure(run_id, figure, f"plots/{name}.png")
@@ -380,10 +394,25 @@ class ModelRegistry:
         """Return the Delta version of the feature table that a version was trained on."""
         return self._logged(self.version(version).model_id).data_version
 
+    def table(self, version: int) -> str:
+        """Return the full name of the table that a version was trained on."""
+        model = self.client.get_logged_model(self.version(version).model_id)
+        return model.tags.get(TABLE, "")
+
     def primary_key(self, version: int) -> list[str]:
         """Return the key of the rows that a version scores."""
         model = self.client.get_logged_model(self.version(version).model_id)
         return list(json.loads(model.tags[SCORING])["primary_key"])
+
+    def recipe(self, version: int) -> tuple[Recipe, Environment, str]:
+        """Return what a version was made from, and the hash of its specification when trained.
+
+        Raises:
+            ModelError: There is no such version, or nothing was recorded with it.
+        """
+        model = self.client.get_logged_model(self.version(version).model_id)
+        place, name = model.artifact_location, f"{self.name} version {version}"
+        return *load_recipe(place, self.tracking_uri, name), model.tags.get(SPEC, "")
 
     def training_rows(self, version: int) -> TrainingRows:
         """Return which rows a version was trained on.

@@ -305,3 +305,21 @@ def test_the_same_store_keeps_the_copy_when_the_source_is_deleted(churn: Churn) 
     assert np.array_equal(target.load(1).score(frame), before)
     with pytest.raises(CrossingError, match="this is dev already"):
         elsewhere(churn.lakeops, "dev")
+
+
+def test_a_copy_is_measured_against_the_champion_there(churn: Churn) -> None:
+    """Where the champion there is another than the original was compared with."""
+    opened = PromotionPolicy(approvals=0)
+    churn.promotable = replace(churn.promotable, policies={"dev": opened, "staging": opened})
+    there = elsewhere(churn.lakeops, "staging")
+    churn.train()
+    assert churn.materialize()["champion"] == 2
+    assert cross(churn.promotable, churn.lakeops, there).advance.result.promoted
+    assert churn.promotable.revert(churn.lakeops, reason="slow").champion == 1
+    done = cross(churn.promotable, churn.lakeops, there)
+    assert (done.copied.source_version, done.copied.version) == (1, 2)
+    verdict = done.advance.plan.verdict
+    assert (verdict.champion_version, verdict.allowed) == (1, True), verdict.reasons
+    paired = {r.gate: r.reason for r in verdict.results}["not_worse_than_champion_roc_auc"]
+    assert "champion 1 has 0.84" in paired
+    assert done.advance.result.champion == 2
