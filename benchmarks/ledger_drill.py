@@ -27,7 +27,7 @@ from mlflow import MlflowClient
 from lakeops_assets.lakehouse import Lakehouse
 from lakeops_assets.lakehouse.engines import create_engine
 from lakeops_assets.models import ModelRegistry, artifact_root
-from lakeops_assets.models.registry import DATA_VERSION, FINGERPRINT, MODEL, USER
+from lakeops_assets.models.entities import DATA_VERSION, FINGERPRINT, MODEL, USER
 from lakeops_assets.promotion import (
     Entry,
     Evidence,

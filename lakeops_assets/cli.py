@@ -16,6 +16,7 @@ from lakeops_assets.commands import (
     contract_cli,
     contracts_cli,
     forget_cli,
+    kpi_cli,
     maintenance_cli,
     promotion_cli,
     reproduce_cli,
@@ -146,6 +147,7 @@ def ui(
 
 
 contracts_cli.register(app)
+kpi_cli.register(app)
 promotion_cli.register(app)
 contract_cli.register(app)
 maintenance_cli.register(app)

@@ -3,6 +3,7 @@
 Owns how rows are split, how a model is fitted and measured, and what MLflow stores of it.
 """
 
+from lakeops_assets.models.entities import LoggedModelInfo, TrainingRows, VersionInfo
 from lakeops_assets.models.evaluate import (
     Comparison,
     Evaluation,
@@ -13,6 +14,7 @@ from lakeops_assets.models.evaluate import (
     measure,
     measure_mean,
 )
+from lakeops_assets.models.kpi_metrics import kpi_metric, measure_kpi, undefined
 from lakeops_assets.models.locks import Keep, needed_versions
 from lakeops_assets.models.metrics import METRICS
 from lakeops_assets.models.payoffs import OUTCOMES, Payoffs, choose_threshold
@@ -21,12 +23,7 @@ from lakeops_assets.models.plots import figures, inline_plots
 from lakeops_assets.models.readiness import Readiness, check_readiness
 from lakeops_assets.models.recipe import Recipe, source_tags
 from lakeops_assets.models.reference import Reference
-from lakeops_assets.models.registry import (
-    LoggedModelInfo,
-    ModelRegistry,
-    VersionInfo,
-    registered_models,
-)
+from lakeops_assets.models.registry import ModelRegistry, registered_models
 from lakeops_assets.models.reproduce import Reproduction, reproduce
 from lakeops_assets.models.rows import read_rows
 from lakeops_assets.models.score import Scorer
@@ -56,6 +53,7 @@ __all__ = [
     "Reproduction",
     "Scorer",
     "Trained",
+    "TrainingRows",
     "VersionInfo",
     "artifact_root",
     "check_readiness",
@@ -72,8 +70,10 @@ __all__ = [
     "glance",
     "inline_plots",
     "is_held_out",
+    "kpi_metric",
     "labels",
     "measure",
+    "measure_kpi",
     "measure_mean",
     "needed_versions",
     "read_rows",
@@ -82,4 +82,5 @@ __all__ = [
     "source_tags",
     "split_condition",
     "train",
+    "undefined",
 ]
