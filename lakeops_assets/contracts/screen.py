@@ -88,10 +88,18 @@ class ContractScreen:
             batch_id: Number of the batch; a repeated try has the same.
             files: Landing files of the batch.
             existing: Version of the table before the batch, from before it was decided which files
-                the batch has. Rows that another process commits meanwhile are not compared with:
-                they may be these very rows.
+                the batch has; None when there was no table. Rows that another process commits
+                meanwhile are not compared with: they may be these very rows.
         """
-        judged = split(lakehouse, self.contract, table, rows, existing=existing)
+        judged = split(
+            # Without a table before, one that is there by now was made by another process.
+            lakehouse,
+            self.contract,
+            table,
+            rows,
+            compare=existing is not None,
+            existing=existing,
+        )
         by_file: Counter[str] = Counter()
         set_aside = self._set_aside(rows, judged, f"{batch_id}:", by_file)
         self._append(lakehouse, table, set_aside, batch_id, files, judged)

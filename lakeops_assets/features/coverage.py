@@ -82,8 +82,10 @@ def measure_coverage(
         else f"CAST({_literal(now)} AS TIMESTAMP) AS __newest_{i}"
         for i, name in enumerate(timestamps)
     ]
+    # Of no row with a time there is no newest one, and the count of what is as new is NULL.
     counts = [
-        f"count_if({_covered(s, schema.field(s.feature).type, timestamps)}) AS __covered_{i}"
+        f"coalesce(count_if({_covered(s, schema.field(s.feature).type, timestamps)}), 0) "
+        f"AS __covered_{i}"
         for i, s in enumerate(specs)
     ]
     newest = [f"max(__newest_{i}) AS __newest_{i}" for i in range(len(timestamps))]

@@ -82,6 +82,7 @@ def test_status_of_an_empty_state_root(tmp_path: Path) -> None:
         "environment": "dev",
         "tables": [],
         "models": [],
+        "waiting": [],
     }
     assert "lakeops run" in lakeops(tmp_path, "status").stdout
 

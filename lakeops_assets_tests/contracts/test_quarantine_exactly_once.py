@@ -132,6 +132,24 @@ def test_two_processes_share_the_work(lakehouse: Lakehouse, tmp_path: Path) -> N
     check(place, 8)
 
 
+def test_a_table_that_another_process_made_is_not_compared_with(
+    lakehouse: Lakehouse, tmp_path: Path
+) -> None:
+    place = landing(lakehouse, tmp_path / "in")
+    place.drop("0.csv", mixed(0))
+    screened(place)
+    rows = lakehouse.read(TABLE).read_all()
+    judged = screen(contract(tmp_path)).batch(
+        lakehouse,
+        TABLE,
+        lambda columns: (rows.select(columns) if columns else rows).to_reader(),
+        batch_id=0,
+        files=["0.csv"],
+        existing=None,
+    )
+    assert (judged.rows, judged.quarantined) == (1, 0)
+
+
 def test_a_batch_without_a_good_row_is_done_once(lakehouse: Lakehouse, tmp_path: Path) -> None:
     place = landing(lakehouse, tmp_path / "in")
     place.drop("0.csv", csv((1, 999, "2026-01-05", "far")))

@@ -15,7 +15,7 @@ STEPS = (
     ("lakeops_assets.ingest.ingest", "record", "before"),
     ("lakeops_assets.lakehouse.lakehouse", "Lakehouse.merge", "after"),
     ("lakeops_assets.components.training", "models.train", "after"),
-    ("lakeops_assets.models.registry", "save_model", "after"),
+    ("lakeops_assets.models.training_log", "save_model", "after"),
     ("lakeops_assets.models.registry", "ModelRegistry.log_training", "after"),
     ("lakeops_assets.models.registry", "ModelRegistry.register", "after"),
     ("lakeops_assets.components.training", "measure", "after"),
