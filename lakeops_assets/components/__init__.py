@@ -8,4 +8,7 @@ from lakeops_assets.components.batch_scores import BatchScores as BatchScores
 from lakeops_assets.components.bronze_table import BronzeTable as BronzeTable
 from lakeops_assets.components.feature_table import FeatureTable as FeatureTable
 from lakeops_assets.components.monitor import Monitor as Monitor
+from lakeops_assets.components.point_in_time_features import (
+    PointInTimeFeatures as PointInTimeFeatures,
+)
 from lakeops_assets.components.tabular_model import TabularModel as TabularModel
