@@ -26,8 +26,10 @@ class EventsModel(dg.Model, dg.Resolvable):
         description="Column with the instant from which an event is known; it alone decides what "
         "a row can see."
     )
-    on: dict[str, str] = Field(
-        description="Column of the event -> column of the row that it equals."
+    key: dict[str, str] = Field(
+        default_factory=dict,
+        description="Column of the event -> column of the row that it equals; when empty, every "
+        "row sees every event.",
     )
     windows: list[str] = Field(
         description="How far before the cut-off an event may have become known, such as `3 hours`."
@@ -43,7 +45,7 @@ class LookupModel(dg.Model, dg.Resolvable):
     """A table of things that do not change with time."""
 
     table: str = Field(description="Table with one row per key, `<product>.<table>`.")
-    on: dict[str, str] = Field(
+    key: dict[str, str] = Field(
         description="Column of the table -> column of the row that it equals."
     )
     columns: dict[str, str] = Field(description="Feature -> SQL over the columns of the table.")
@@ -107,14 +109,15 @@ class PointInTimeFeatures(dg.Component, dg.Model, dg.Resolvable):
             lead=self.lead,
             columns=self.columns,
             lookups=tuple(
-                point_in_time.Lookup(_full(x.table, product), x.on, x.columns) for x in self.lookups
+                point_in_time.Lookup(_full(x.table, product), x.key, x.columns)
+                for x in self.lookups
             ),
             events=tuple(
                 point_in_time.Events(
                     e.name,
                     _full(e.table, product),
                     e.known_at,
-                    e.on,
+                    e.key,
                     tuple(e.windows),
                     e.features,
                     e.where,

@@ -108,8 +108,8 @@ def explain(lakehouse: Lakehouse, spec: PointInTimeSpec, key: Mapping[str, Any])
         Seen("rows", str(rows_table), versions[str(rows_table)], None, tuple(itself.to_pylist()))
     ]
     for events in spec.events:
-        keys = asked.select([EVENT_KEY + b for b in events.on.values()])
-        on = " AND ".join(f"s.{quote(a)} = k.{quote(EVENT_KEY + b)}" for a, b in events.on.items())
+        keys = asked.select([EVENT_KEY + b for b in events.key.values()])
+        on = " AND ".join(f"s.{quote(a)} = k.{quote(EVENT_KEY + b)}" for a, b in events.key.items())
         name = lakehouse.name(events.table)
         first = cut_off - events.longest
         rows = lakehouse.query(

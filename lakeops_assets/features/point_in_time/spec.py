@@ -55,12 +55,12 @@ class Lookup:
 
     Attributes:
         table: The table; it has one row per key.
-        on: Column of the table -> column of the row that it equals.
+        key: Column of the table -> column of the row that it equals.
         columns: Feature -> expression over the table's columns.
     """
 
     table: str
-    on: Mapping[str, str]
+    key: Mapping[str, str]
     columns: Mapping[str, str]
 
 
@@ -73,7 +73,8 @@ class Events:
         table: Table with one row per event.
         known_at: Column with the instant from which the event is known. It decides what a row can
             see, and when it happened does not.
-        on: Column of the event -> column of the row that it equals.
+        key: Column of the event -> column of the row that it equals; when empty, every row sees
+            every event.
         windows: How far before the cut-off an event may have become known, both ends included.
         features: Feature -> expression over count(*), count, sum, avg, min, max and last of
             the events in a window; `cut_off` is the row's cut-off. `last(x)` is the value that
@@ -84,7 +85,7 @@ class Events:
     name: str
     table: str
     known_at: str
-    on: Mapping[str, str]
+    key: Mapping[str, str]
     windows: tuple[str, ...]
     features: Mapping[str, str]
     where: str = ""
@@ -139,9 +140,9 @@ class PointInTimeSpec:
         if twice:
             raise PointInTimeError(f"{self.table} has two sources named {', '.join(twice)}")
         for events in self.events:
-            if not (events.windows and events.features and events.on):
+            if not (events.windows and events.features):
                 raise PointInTimeError(
-                    f"source {events.name} of {self.table} needs `on`, `windows` and `features`"
+                    f"source {events.name} of {self.table} needs `windows` and `features`"
                 )
             for window in events.windows:
                 length(window)
@@ -209,4 +210,6 @@ def aggregates(tree: exp.Expression) -> list[exp.Expression]:
     """Return the aggregate functions in an expression."""
     from sqlglot import exp
 
-    return [node for node in tree.walk() if isinstance(node, exp.AggFunc)]
+    found: list[exp.Expression] = []
+    found.extend(node for node in tree.walk() if isinstance(node, exp.AggFunc))
+    return found

@@ -93,7 +93,7 @@ def rows_statement(
     ]
     joins = []
     for i, lookup in enumerate(spec.lookups):
-        on = " AND ".join(f"l{i}.{quote(a)} = t.{quote(b)}" for a, b in lookup.on.items())
+        on = " AND ".join(f"l{i}.{quote(a)} = t.{quote(b)}" for a, b in lookup.key.items())
         joins.append(f"LEFT JOIN {sources[lookup.table]} AS l{i} ON {on}")
         selected += [
             f"{_of(f'l{i}', text)} AS {quote(name)}" for name, text in lookup.columns.items()
@@ -114,7 +114,7 @@ def rows_statement(
 
 def event_keys(spec: PointInTimeSpec) -> list[str]:
     """Return the columns of a row that events are looked up by."""
-    return list(dict.fromkeys(column for e in spec.events for column in e.on.values()))
+    return list(dict.fromkeys(column for e in spec.events for column in e.key.values()))
 
 
 def events_condition(events: Events, first: datetime | None, last: datetime | None) -> str:
@@ -140,14 +140,14 @@ def _running(spec: PointInTimeSpec, events: Events, source: str, bounds: Bounds)
     )
     values = [f"{VALUE}{i}" for i in range(len(arguments))]
     value_of = dict(zip(arguments, values, strict=True))
-    keys = [f"{EVENT_KEY}{i}" for i in range(len(events.on))]
+    keys = [f"{EVENT_KEY}{i}" for i in range(len(events.key))]
     row_keys = [f"{ROW_KEY}{k}" for k in spec.primary_key]
 
     first = None if bounds.first is None else bounds.first - events.longest
     last = bounds.last if bounds.now is None else bounds.now
     past = ", ".join(
         [
-            *(f"{quote(a)} AS {quote(k)}" for a, k in zip(events.on, keys, strict=True)),
+            *(f"{quote(a)} AS {quote(k)}" for a, k in zip(events.key, keys, strict=True)),
             f"{quote(events.known_at)} AS {quote(INSTANT)}",
             f"0 AS {quote(IS_ROW)}",
             *(f"{text} AS {quote(v)}" for text, v in value_of.items()),
@@ -157,7 +157,7 @@ def _running(spec: PointInTimeSpec, events: Events, source: str, bounds: Bounds)
         [
             *(
                 f"{quote(EVENT_KEY + b)} AS {quote(k)}"
-                for b, k in zip(events.on.values(), keys, strict=True)
+                for b, k in zip(events.key.values(), keys, strict=True)
             ),
             f"{quote(CUT_OFF)} AS {quote(INSTANT)}",
             f"1 AS {quote(IS_ROW)}",
@@ -165,13 +165,14 @@ def _running(spec: PointInTimeSpec, events: Events, source: str, bounds: Bounds)
         ]
     )
     no_row = "".join(f", r.{quote(k)} AS {quote(ROW_KEY + k)}" for k in spec.primary_key)
+    askers = [f"{quote(EVENT_KEY + b)} IS NOT NULL" for b in events.key.values()]
     stream = (
         f"SELECT {past}{''.join(f', NULL AS {quote(k)}' for k in row_keys)} FROM {source} AS s "
         f"WHERE {events_condition(events, first, last)} "
         f"UNION ALL SELECT {asking}{no_row} FROM rows_seen AS r "
-        f"WHERE {' AND '.join(f'{quote(EVENT_KEY + b)} IS NOT NULL' for b in events.on.values())}"
+        f"WHERE {' AND '.join(askers) or 'TRUE'}"
     )
-    partition = f"PARTITION BY {', '.join(quote(k) for k in keys)}"
+    partition = f"PARTITION BY {', '.join(quote(k) for k in keys)}" if keys else ""
     in_order = ", ".join(quote(c) for c in (INSTANT, IS_ROW, *values))
     features = [
         f"{_windowed(tree, value_of, partition, in_order, length(w)).sql(dialect='spark')} "
