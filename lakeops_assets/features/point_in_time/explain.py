@@ -12,7 +12,7 @@ from lakeops_assets.features.point_in_time.spec import CUT_OFF, PointInTimeError
 from lakeops_assets.features.point_in_time.statement import (
     EVENT_KEY,
     Bounds,
-    events_condition,
+    known_between,
     rows_statement,
 )
 from lakeops_assets.lakehouse import Lakehouse
@@ -112,10 +112,11 @@ def explain(lakehouse: Lakehouse, spec: PointInTimeSpec, key: Mapping[str, Any])
         on = " AND ".join(f"s.{quote(a)} = k.{quote(EVENT_KEY + b)}" for a, b in events.key.items())
         name = lakehouse.name(events.table)
         first = cut_off - events.longest
+        condition = known_between(events.known_at, first, cut_off)
+        condition += f" AND ({events.where})" if events.where else ""
         rows = lakehouse.query(
-            f"SELECT s.* FROM (SELECT * FROM {sources[events.table]} AS e "
-            f"WHERE {events_condition(events, first, cut_off)}) AS s "
-            f"JOIN row_keys AS k ON {on} ORDER BY s.{quote(events.known_at)} DESC",
+            f"SELECT s.* FROM (SELECT * FROM {sources[events.table]} AS e WHERE {condition}) AS s "
+            f"JOIN row_keys AS k ON {on or 'TRUE'} ORDER BY s.{quote(events.known_at)} DESC",
             {"row_keys": keys},
         ).read_all()
         seen.append(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 INSTANT, IS_ROW = "__at", "__is_row"
 ROW_KEY, EVENT_KEY, VALUE = "__row_", "__on_", "__value_"
+# Names of windows: everything so far, and so far back.
+SO_FAR, BACK = "so_far", "back_"
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,16 @@ def statement(
         where: Condition on the columns of the rows' table.
     """
     ctes = [f"rows_seen AS ({rows_statement(spec, sources, bounds, where)})"]
+    # Each table is read once, over the longest window that looks back on it.
+    streams = dict.fromkeys((e.table, e.known_at) for e in spec.events)
+    for i, stream in enumerate(streams):
+        ctes.append(f"known_{i} AS ({_known(spec, stream, sources, bounds)})")
+        streams[stream] = f"known_{i}"
     joins, columns = [], ["r.*"]
     same_row = " AND ".join(f"{{0}}.{quote(ROW_KEY + k)} = r.{quote(k)}" for k in spec.primary_key)
     for i, events in enumerate(spec.events):
-        ctes.append(f"events_{i} AS ({_running(spec, events, sources[events.table], bounds)})")
+        source = streams[events.table, events.known_at] or ""
+        ctes.append(f"events_{i} AS ({_running(spec, events, source, bounds)})")
         joins.append(f"LEFT JOIN events_{i} ON {same_row.format(f'events_{i}')}")
         columns += [
             f"events_{i}.{quote(events.feature_name(f, w))}"
@@ -117,17 +125,38 @@ def event_keys(spec: PointInTimeSpec) -> list[str]:
     return list(dict.fromkeys(column for e in spec.events for column in e.key.values()))
 
 
-def events_condition(events: Events, first: datetime | None, last: datetime | None) -> str:
-    """Return the condition on the events that became known between two instants, included."""
-    known = quote(events.known_at)
-    conditions = [f"{known} IS NOT NULL"]
+def known_between(column: str, first: datetime | None, last: datetime | None) -> str:
+    """Return the condition on what became known between two instants, both included."""
+    conditions = [f"{quote(column)} IS NOT NULL"]
     if first is not None:
-        conditions.append(f"{known} >= {_literal(first)}")
+        conditions.append(f"{quote(column)} >= {_literal(first)}")
     if last is not None:
-        conditions.append(f"{known} <= {_literal(last)}")
-    if events.where:
-        conditions.append(f"({events.where})")
+        conditions.append(f"{quote(column)} <= {_literal(last)}")
     return " AND ".join(conditions)
+
+
+def _known(
+    spec: PointInTimeSpec, stream: tuple[str, str], sources: Mapping[str, str], bounds: Bounds
+) -> str:
+    """Return the SELECT of the events of one table that any of the rows can see."""
+    readers = [e for e in spec.events if (e.table, e.known_at) == stream]
+    columns = sorted({c for e in readers for c in columns_of(e)} | {stream[1]})
+    longest = max(e.longest for e in readers)
+    first = None if bounds.first is None else bounds.first - longest
+    last = bounds.last if bounds.now is None else bounds.now
+    return (
+        f"SELECT {', '.join(quote(c) for c in columns)} FROM {sources[stream[0]]} AS s "
+        f"WHERE {known_between(stream[1], first, last)}"
+    )
+
+
+def columns_of(events: Events) -> set[str]:
+    """Return the columns of the events that keys, condition and features read."""
+    from sqlglot import exp
+
+    texts = [*events.features.values(), *([events.where] if events.where else [])]
+    read = (c.name for t in texts for c in expression(t, t).find_all(exp.Column))
+    return {*events.key, *(c for c in read if c != CUT_OFF)}
 
 
 def _running(spec: PointInTimeSpec, events: Events, source: str, bounds: Bounds) -> str:
@@ -144,7 +173,6 @@ def _running(spec: PointInTimeSpec, events: Events, source: str, bounds: Bounds)
     row_keys = [f"{ROW_KEY}{k}" for k in spec.primary_key]
 
     first = None if bounds.first is None else bounds.first - events.longest
-    last = bounds.last if bounds.now is None else bounds.now
     past = ", ".join(
         [
             *(f"{quote(a)} AS {quote(k)}" for a, k in zip(events.key, keys, strict=True)),
@@ -168,22 +196,34 @@ def _running(spec: PointInTimeSpec, events: Events, source: str, bounds: Bounds)
     askers = [f"{quote(EVENT_KEY + b)} IS NOT NULL" for b in events.key.values()]
     stream = (
         f"SELECT {past}{''.join(f', NULL AS {quote(k)}' for k in row_keys)} FROM {source} AS s "
-        f"WHERE {events_condition(events, first, last)} "
+        f"WHERE {known_between(events.known_at, first, None)} AND ({events.where or 'TRUE'}) "
         f"UNION ALL SELECT {asking}{no_row} FROM rows_seen AS r "
         f"WHERE {' AND '.join(askers) or 'TRUE'}"
     )
     partition = f"PARTITION BY {', '.join(quote(k) for k in keys)}" if keys else ""
+    # Events that became known in one instant have an order of their own: that of their values.
     in_order = ", ".join(quote(c) for c in (INSTANT, IS_ROW, *values))
-    features = [
-        f"{_windowed(tree, value_of, partition, in_order, length(w)).sql(dialect='spark')} "
-        f"AS {quote(events.feature_name(name, w))}"
-        for w in events.windows
-        for name, tree in trees.items()
-    ]
+    windows = {
+        SO_FAR: f"({partition} ORDER BY {in_order} ROWS BETWEEN UNBOUNDED PRECEDING "
+        "AND CURRENT ROW)"
+    }
+    features = []
+    for i, window in enumerate(events.windows):
+        span = length(window)
+        windows[f"{BACK}{i}"] = (
+            f"({partition} ORDER BY {quote(INSTANT)} RANGE BETWEEN {_interval(span)} PRECEDING "
+            "AND CURRENT ROW)"
+        )
+        features += [
+            f"{_windowed(tree, value_of, f'{BACK}{i}', span).sql(dialect='spark')} "
+            f"AS {quote(events.feature_name(name, window))}"
+            for name, tree in trees.items()
+        ]
     listed = ", ".join(quote(k) for k in row_keys)
+    named = ", ".join(f"{name} AS {window}" for name, window in windows.items())
     return (
         f"SELECT * FROM (SELECT {listed}, {quote(IS_ROW)}, {', '.join(features)} "
-        f"FROM ({stream}) AS stream) AS seen WHERE {quote(IS_ROW)} = 1"
+        f"FROM ({stream}) AS stream WINDOW {named}) AS seen WHERE {quote(IS_ROW)} = 1"
     )
 
 
@@ -196,21 +236,19 @@ def _argument(aggregate: exp.Expression) -> str:
 
 
 def _windowed(
-    tree: exp.Expression,
-    value_of: Mapping[str, str],
-    partition: str,
-    in_order: str,
-    window: timedelta,
+    tree: exp.Expression, value_of: Mapping[str, str], back: str, span: timedelta
 ) -> exp.Expression:
-    """Return an expression in which each aggregate looks back over a window."""
+    """Return an expression in which each aggregate looks back over a window.
+
+    Args:
+        tree: The expression.
+        value_of: Argument of an aggregate -> column of the stream that holds it.
+        back: Name of the window.
+        span: Its length.
+    """
     from sqlglot import exp
 
     at = quote(INSTANT)
-    back = (
-        f"({partition} ORDER BY {at} RANGE BETWEEN {_interval(window)} PRECEDING AND CURRENT ROW)"
-    )
-    # Events that became known in one instant have an order of their own: that of their values.
-    so_far = f"({partition} ORDER BY {in_order} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
 
     def over(node: exp.Expression) -> exp.Expression:
         if isinstance(node, exp.Column) and node.name == CUT_OFF:
@@ -225,9 +263,9 @@ def _windowed(
         elif node.key == "last":
             when = f"CASE WHEN {value} IS NOT NULL THEN {at} END"
             text = (
-                f"CASE WHEN last_value({when}) IGNORE NULLS OVER {so_far} >= "
-                f"{at} - {_interval(window)} "
-                f"THEN last_value({value}) IGNORE NULLS OVER {so_far} END"
+                f"CASE WHEN last_value({when}) IGNORE NULLS OVER {SO_FAR} >= "
+                f"{at} - {_interval(span)} "
+                f"THEN last_value({value}) IGNORE NULLS OVER {SO_FAR} END"
             )
         else:
             text = f"{node.key}({value}) OVER {back}"
