@@ -18,6 +18,7 @@ from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
+from lakeops_assets.lakehouse import Lakehouse
 from lakeops_assets.lakehouse.statements import output_columns
 
 
@@ -109,6 +110,7 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
                     "inputs": dict(result.inputs),
                     "rows_quarantined": result.quarantined,
                     **({} if result.keys is None else {"keys_recomputed": result.keys}),
+                    **coverage_metadata(lakeops.lakehouse(), spec),
                 },
             )
 
@@ -116,3 +118,12 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
             assets=[feature_table],
             asset_checks=contract_checks(key, spec.table, contract),
         )
+
+
+def coverage_metadata(lakehouse: Lakehouse, spec: features.FeatureSpec) -> dict[str, float]:
+    """Return the share of rows with a value per column, as numbers that the UI plots over time."""
+    columns = [c for c in lakehouse.schema(spec.table).names if c not in spec.primary_key]
+    found = features.measure_coverage(
+        lakehouse, spec.table, [features.CoverageSpec(c) for c in columns]
+    )
+    return {f"coverage/{column}": share for column, share in found.shares.items()}

@@ -18,6 +18,8 @@ URI = "dagster/uri"
 
 # Tag of every materialization: the state root that it was made in.
 STATE = "lakeops/state"
+# Tag of a champion's materialization: the last event of its model in the ledger.
+LEDGER = "lakeops/ledger"
 # Metadata of asset specs: what `lakeops status` and the refresh sensor need to know of them.
 LAYER = "lakeops/layer"
 

@@ -2,7 +2,8 @@
 
 An asset is stale when it was never made, when its code changed, when something it read has another
 data version now than the one it recorded, when its table is not the one it recorded, or when one of
-its blocking checks was not evaluated on it. Nothing is
+its blocking checks was not evaluated on it. A champion is stale too when a person approved or
+reverted, or moved its alias. Nothing is
 lost when a sensor was off, a code location was reloaded or a run was killed: the next look finds
 the same difference. `lakeops run` and the refresh sensor ask the same question here.
 """
@@ -19,7 +20,8 @@ from dagster._core.definitions.data_version import (
     get_input_data_version_tag,
 )
 
-from lakeops_assets.components.names import LAYER, STATE, TABLE_NAME
+from lakeops_assets.components.names import LAYER, LEDGER, STATE, TABLE_NAME
+from lakeops_assets.components.promotable import PROMOTABLE, Promotable
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.lakehouse import TableName
 
@@ -98,7 +100,9 @@ def _own_reason(
         now = tags.get(parent, {}).get(DATA_VERSION_TAG)
         if now != recorded.get(get_input_data_version_tag(parent)):
             return f"{parent.to_user_string()} is newer"
-    return _table_reason(node.metadata, recorded, lakeops)
+    return _table_reason(node.metadata, recorded, lakeops) or _champion_reason(
+        node.metadata, recorded, lakeops
+    )
 
 
 def _table_reason(
@@ -111,6 +115,21 @@ def _table_reason(
     if recorded.get(DATA_VERSION_TAG) == f"delta:{version}":
         return ""
     return "its table is missing" if version is None else "its table was written outside a run"
+
+
+def _champion_reason(
+    metadata: Mapping[str, object], recorded: Mapping[str, str], lakeops: LakeopsResource
+) -> str:
+    """What people decided, or did by hand, since the champion was last looked at."""
+    promotable = getattr(metadata.get(PROMOTABLE), "instance", None)
+    if not isinstance(promotable, Promotable):
+        return ""
+    seen = int(recorded.get(LEDGER, "0"))
+    if promotable.ledger(lakeops).head() != seen:  # from the log; rows are read when there are new
+        news = promotable.news(lakeops, seen)
+        if news:
+            return news
+    return promotable.by_hand(lakeops, recorded.get(DATA_VERSION_TAG, ""))
 
 
 def _check_reason(graph: AssetGraph, key: dg.AssetKey, instance: dg.DagsterInstance) -> str:

@@ -12,17 +12,9 @@ from lakeops_assets import models
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.lakehouse import Commit, Lakehouse, LakehouseError, TableName
 from lakeops_assets.lakehouse.statements import quote
-from lakeops_assets.models import Evaluation, ModelRegistry, ModelSpec, VersionInfo
-from lakeops_assets.promotion import (
-    ChampionGate,
-    Evidence,
-    Gate,
-    GateResult,
-    Paired,
-    PromotionPlan,
-    PromotionResult,
-    stored_verdict,
-)
+from lakeops_assets.models import ModelRegistry, ModelSpec, VersionInfo
+from lakeops_assets.models.registry import USER
+from lakeops_assets.promotion import Ledger, live_champion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,12 +178,15 @@ def _not_worth(
 # Versions and gates
 
 
-def register(registry: ModelRegistry) -> VersionInfo:
-    """Register the newest trained model and make it the challenger, unless it is champion."""
+def register(registry: ModelRegistry, actor: str) -> VersionInfo:
+    """Register the newest trained model and make it the challenger, unless it is champion.
+
+    The version says who registered it: who made a version may not be who approves it.
+    """
     newest = registry.newest_model()
     if newest is None:
         raise models.ModelError(f"no model of {registry.name} was trained yet; materialize it")
-    version = registry.register(newest.model_id, newest.run_id, tags={})
+    version = registry.register(newest.model_id, newest.run_id, tags={USER: actor})
     if version != registry.alias("champion"):
         registry.set_alias("challenger", version)
     return registry.version(version)
@@ -205,61 +200,6 @@ def candidate(registry: ModelRegistry) -> int:
     return max(v.version for v in versions)
 
 
-def standing_results(
-    lakehouse: Lakehouse, registry: ModelRegistry, version: int, gates: tuple[Gate, ...]
-) -> list[GateResult]:
-    """Return the stored results of a version that is champion by them; empty when it is not.
-
-    They are the evidence of its promotion. To measure it once more would compare it with itself.
-    """
-    if registry.alias("champion") != version:
-        return []
-    verdict = stored_verdict(lakehouse, registry.name, version, gates)
-    return list(verdict.results) if verdict.allowed else []
-
-
-def measure(
-    lakehouse: Lakehouse,
-    registry: ModelRegistry,
-    spec: ModelSpec,
-    features: TableName,
-    candidate: int,
-    gates: tuple[Gate, ...],
-) -> Evidence:
-    """Measure the candidate, and the champion beside it, on the same held-out rows.
-
-    Which rows are held out is decided by their keys alone, so neither has ever been trained on
-    one of them.
-    """
-    version = registry.version(candidate)
-    champion = registry.alias("champion")
-    data_version = registry.data_version(version.version)
-    frame = read_rows(lakehouse, spec, features, data_version)
-    test = frame[frame[models.HELD_OUT].to_numpy(dtype=bool)]
-    labels = models.labels(spec, test)
-    scores = registry.load(version.version).score(test)
-    evaluation = models.evaluate(spec.task, labels, scores, resamples=RESAMPLES, seed=spec.seed)
-    paired = {}
-    if champion is not None and champion != version.version:
-        theirs = registry.load(champion).score(test)
-        for metric in dict.fromkeys(g.metric for g in gates if isinstance(g, ChampionGate)):
-            found = models.compare(
-                spec.task, labels, theirs, scores, metric, resamples=RESAMPLES, seed=spec.seed
-            )
-            paired[metric] = Paired(
-                champion, found.champion, found.challenger, found.difference, found.low, found.high
-            )
-    return Evidence(
-        model=registry.name,
-        version=version.version,
-        data_version=data_version,
-        rows=len(test),
-        metrics=_intervals(evaluation),
-        champion_version=champion,
-        paired=paired,
-    )
-
-
 def write_baseline(
     lakehouse: Lakehouse,
     registry: ModelRegistry,
@@ -270,9 +210,10 @@ def write_baseline(
     """Write the champion's training and held-out rows with its predictions."""
     import pyarrow as pa
 
-    champion = registry.alias("champion")
+    live = live_champion(Ledger(lakehouse), registry)
+    champion = live.version
     if champion is None:
-        raise models.ModelError(f"{registry.name} has no champion")
+        raise models.ModelError(live.reason)
     version = registry.data_version(champion)
     wanted = {"baseline": f"{registry.name}/v{champion}"}
     if lakehouse.exists(table):
@@ -299,10 +240,6 @@ def write_baseline(
     lakehouse.create(table, schema, description=f"Training and held-out rows of {registry.name}.")
     rows = pa.RecordBatchReader.from_batches(schema, batches())
     return lakehouse.overwrite(table, rows, metadata=wanted, evolve=True)
-
-
-def _intervals(evaluation: Evaluation) -> dict[str, tuple[float, float, float]]:
-    return {name: (m.value, m.low, m.high) for name, m in evaluation.metrics.items()}
 
 
 # What the UI shows
@@ -347,7 +284,7 @@ def version_metadata(version: VersionInfo, mlflow_url: str, registered: str) -> 
     return {
         "version": version.version,
         "aliases": ", ".join(version.aliases),
-        "mlflow": dg.MetadataValue.md(_version_link(mlflow_url, registered, version.version)),
+        "mlflow": dg.MetadataValue.md(version_link(mlflow_url, registered, version.version)),
         **{
             name: _number(value)
             for name, value in version.metrics.items()
@@ -356,35 +293,13 @@ def version_metadata(version: VersionInfo, mlflow_url: str, registered: str) -> 
     }
 
 
-def promotion_metadata(
-    plan: PromotionPlan, result: PromotionResult, mlflow_url: str
-) -> dict[str, Any]:
-    """Return what the champion shows: which version, and why it is or is not the newest."""
-    lines = [
-        f"| {r.gate} | {'passed' if r.passed else '**failed**'} | {r.reason} |"
-        for r in plan.verdict.results
-    ]
-    gates = "\n".join(["| gate | verdict | found |", "| --- | --- | --- |", *lines])
-    return {
-        "champion": result.champion or 0,
-        "candidate": plan.candidate,
-        "promoted": result.promoted,
-        "action": plan.action,
-        "reason": result.reason,
-        "gates": dg.MetadataValue.md(gates),
-        "mlflow": dg.MetadataValue.md(
-            _version_link(mlflow_url, plan.model, result.champion or plan.candidate)
-        ),
-        **({} if result.replaced is None else {"replaced": result.replaced}),
-    }
-
-
 def _number(value: float) -> dg.FloatMetadataValue:
     # Six digits are more than any interval here is exact to, and can be read.
     return dg.MetadataValue.float(float(f"{value:.6g}"))
 
 
-def _version_link(mlflow_url: str, registered: str, version: int) -> str:
+def version_link(mlflow_url: str, registered: str, version: int) -> str:
+    """Return a markdown link to a version's page in MLflow."""
     return (
         f"[{registered} version {version}]({mlflow_url}/#/models/{registered}/versions/{version})"
     )

@@ -128,6 +128,17 @@ def _recorded(
     return {"digest": spec.digest, "inputs": dict(versions), **judged}
 
 
+def inputs_of(lakehouse: Lakehouse, table: TableName | str, version: int) -> Mapping[str, int]:
+    """Return the tables that a version of a feature table was computed from, with their versions.
+
+    Empty when no commit up to that version recorded them.
+    """
+    for commit in lakehouse.history(table):
+        if commit.version <= version and APP_ID in commit.metadata:
+            return json.loads(commit.metadata[APP_ID])["inputs"]
+    return {}
+
+
 def _version(lakehouse: Lakehouse, table: TableName) -> int:
     version = lakehouse.data_version(table)
     if version is None:

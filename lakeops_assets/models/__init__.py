@@ -3,9 +3,21 @@
 Owns how rows are split, how a model is fitted and measured, and what MLflow stores of it.
 """
 
-from lakeops_assets.models.evaluate import Comparison, Evaluation, Measured, compare, evaluate
+from lakeops_assets.models.evaluate import (
+    Comparison,
+    Evaluation,
+    Measured,
+    compare,
+    compare_means,
+    evaluate,
+    measure,
+    measure_mean,
+)
 from lakeops_assets.models.metrics import METRICS
+from lakeops_assets.models.payoffs import OUTCOMES, Payoffs, choose_threshold
+from lakeops_assets.models.pipeline import columns_by_type
 from lakeops_assets.models.plots import figures, inline_plots
+from lakeops_assets.models.readiness import Readiness, check_readiness
 from lakeops_assets.models.registry import (
     LoggedModelInfo,
     ModelRegistry,
@@ -15,30 +27,45 @@ from lakeops_assets.models.registry import (
 from lakeops_assets.models.score import Scorer
 from lakeops_assets.models.spec import ModelError, ModelSpec, fingerprint
 from lakeops_assets.models.split import HELD_OUT, is_held_out, split_condition
-from lakeops_assets.models.store import ensure_store
+from lakeops_assets.models.store import artifact_root, ensure_store, glance
 from lakeops_assets.models.train import Trained, labels, train
+from lakeops_assets.models.transfer import Copied, copy_version, find_copy
 
 __all__ = [
     "HELD_OUT",
     "METRICS",
+    "OUTCOMES",
     "Comparison",
+    "Copied",
     "Evaluation",
     "LoggedModelInfo",
     "Measured",
     "ModelError",
     "ModelRegistry",
     "ModelSpec",
+    "Payoffs",
+    "Readiness",
     "Scorer",
     "Trained",
     "VersionInfo",
+    "artifact_root",
+    "check_readiness",
+    "choose_threshold",
+    "columns_by_type",
     "compare",
+    "compare_means",
+    "copy_version",
     "ensure_store",
     "evaluate",
     "figures",
+    "find_copy",
     "fingerprint",
+    "glance",
     "inline_plots",
     "is_held_out",
     "labels",
+    "measure",
+    "measure_mean",
     "registered_models",
     "split_condition",
     "train",

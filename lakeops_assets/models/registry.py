@@ -25,6 +25,7 @@ from lakeops_assets.models.artifacts import (
     dataset_of,
     load_pipeline,
     metrics_of,
+    model_files,
     params_of,
     save_model,
 )
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 # Tags of a logged model, which make it usable without the run that made it.
 MODEL, FINGERPRINT, SPEC = "lakeops.model", "lakeops.fingerprint", "lakeops.spec_digest"
 DATA_VERSION, SCORING = "lakeops.data_version", "lakeops.scoring"
+# Tags of a version and of a run: who made it; authors of a version that was copied here.
+USER, AUTHORS = "mlflow.user", "lakeops.authors"
 # Tags of a run: the process that trains.
 HOST, PID = "lakeops.host", "lakeops.pid"
 MOST_MODELS = 1000
@@ -329,6 +332,30 @@ class ModelRegistry:
         for key, value in tags.items():
             self.client.set_model_version_tag(self.name, str(version), key, value)
 
+    def version_tags(self, version: int) -> dict[str, str]:
+        """Return the tags of a version."""
+        return dict(self.version(version).tags)
+
+    def metrics(self, version: int) -> Mapping[str, float]:
+        """Return metrics on the held-out rows, with `_low` and `_high`."""
+        return self.version(version).metrics
+
+    def model_id(self, version: int) -> str:
+        """Return the id of the model of a version; numbers can be given again, ids cannot."""
+        return self.version(version).model_id
+
+    def fingerprint(self, version: int) -> str:
+        """Return what identifies the model of a version: specification, data and code."""
+        return self._logged(self.version(version).model_id).fingerprint
+
+    def authors(self, version: int) -> tuple[str, ...]:
+        """Return who trained and registered a version, as far as it was recorded."""
+        info = self.version(version)
+        tags = [info.tags.get(USER, ""), *info.tags.get(AUTHORS, "").split(",")]
+        if info.run_id:
+            tags.append(self.client.get_run(info.run_id).data.tags.get(USER, ""))
+        return tuple(sorted({name.strip() for name in tags if name.strip()}))
+
     def data_version(self, version: int) -> int:
         """Return the Delta version of the feature table that a version was trained on."""
         return self._logged(self.version(version).model_id).data_version
@@ -355,6 +382,11 @@ class ModelRegistry:
             negative=scoring["negative"],
             model=f"{self.name} version {version}",
         )
+
+    def files(self, version: int) -> Path:
+        """Return the folder of the files of a version's model."""
+        model = self.client.get_logged_model(self.version(version).model_id)
+        return model_files(model.artifact_location, self.tracking_uri)
 
     def _aliases(self) -> dict[str, int]:
         from mlflow.exceptions import MlflowException
