@@ -191,6 +191,8 @@ class ModelRegistry:
         dataset = dataset_of(data, table, location, data_version, spec.label)
         client.log_inputs(run_id, datasets=[dataset_input(dataset)])
         params = {"estimator": spec.estimator, "seed": spec.seed, "test_share": spec.test_share}
+        if spec.split_by:
+            params["split_by"] = ", ".join(spec.split_by)
         params |= {f"params.{k}": v for k, v in spec.params.items()}
         shown = {k: str(v)[:500] for k, v in params.items()}
         tags = {

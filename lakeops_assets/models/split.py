@@ -41,8 +41,8 @@ def is_held_out(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
     """Return for each row (shape `(n,)`, bool) whether it is held out.
 
     Raises:
-        ModelError: A key is missing or neither integer, text nor date, so that engines could write it
-            differently.
+        ModelError: A key is missing, or neither integer, text nor date, so that engines could
+            write it differently.
     """
     import numpy as np
     import pandas as pd
@@ -57,7 +57,8 @@ def is_held_out(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
             or pd.api.types.infer_dtype(frame[key]) in ("string", "date")
         ):
             raise ModelError(
-                f"the key {key} has the type {frame[key].dtype}; the split needs integers, text or dates"
+                f"the key {key} has the type {frame[key].dtype}; the split needs integers, text "
+                "or dates"
             )
     threshold = _threshold(spec)
     joined = zip(*(frame[key] for key in split_columns(spec)), strict=True)
