@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from lakeops_assets.commands import contracts_cli, promotion_cli
+from lakeops_assets.commands import contracts_cli, explain_cli, promotion_cli
 from lakeops_assets.commands.console import AsJson, Products, load_settings, print_json
 
 app = typer.Typer(
@@ -140,6 +140,7 @@ def ui(
 
 contracts_cli.register(app)
 promotion_cli.register(app)
+explain_cli.register(app)
 
 
 def main() -> None:

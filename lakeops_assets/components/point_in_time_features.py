@@ -16,6 +16,9 @@ from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 from lakeops_assets.features import point_in_time
 
+# Metadata of the asset: its definition, for `lakeops explain`.
+POINT_IN_TIME = "lakeops/point_in_time"
+
 
 class EventsModel(dg.Model, dg.Resolvable):
     """Past events that a row looks back on."""
@@ -148,6 +151,7 @@ class PointInTimeFeatures(dg.Component, dg.Model, dg.Resolvable):
                 TABLE_NAME: str(spec.table),
                 LAYER: "silver",
                 "lead": self.lead,
+                POINT_IN_TIME: point_in_time.encode(spec),
                 "sql": dg.MetadataValue.md(f"```sql\n{example}\n```"),
                 **contract_metadata(contract),
             },

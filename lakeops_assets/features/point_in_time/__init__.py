@@ -15,12 +15,15 @@ from lakeops_assets.features.point_in_time.spec import (
     Lookup,
     PointInTimeError,
     PointInTimeSpec,
+    decode,
+    encode,
     length,
 )
-from lakeops_assets.features.point_in_time.statement import CUT_OFF, statement
+from lakeops_assets.features.point_in_time.statement import CUT_OFF, Bounds, statement
 
 __all__ = [
     "CUT_OFF",
+    "Bounds",
     "Events",
     "Explanation",
     "Lookup",
@@ -29,6 +32,8 @@ __all__ = [
     "PointInTimeSpec",
     "Seen",
     "compute",
+    "decode",
+    "encode",
     "explain",
     "length",
     "refresh_point_in_time",

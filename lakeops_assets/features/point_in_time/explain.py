@@ -108,7 +108,6 @@ def explain(lakehouse: Lakehouse, spec: PointInTimeSpec, key: Mapping[str, Any])
         Seen("rows", str(rows_table), versions[str(rows_table)], None, tuple(itself.to_pylist()))
     ]
     for events in spec.events:
-        keys = asked.select([EVENT_KEY + b for b in events.key.values()])
         on = " AND ".join(f"s.{quote(a)} = k.{quote(EVENT_KEY + b)}" for a, b in events.key.items())
         name = lakehouse.name(events.table)
         first = cut_off - events.longest
@@ -117,7 +116,7 @@ def explain(lakehouse: Lakehouse, spec: PointInTimeSpec, key: Mapping[str, Any])
         rows = lakehouse.query(
             f"SELECT s.* FROM (SELECT * FROM {sources[events.table]} AS e WHERE {condition}) AS s "
             f"JOIN row_keys AS k ON {on or 'TRUE'} ORDER BY s.{quote(events.known_at)} DESC",
-            {"row_keys": keys},
+            {"row_keys": asked},
         ).read_all()
         seen.append(
             Seen(events.name, str(name), versions[str(name)], first, tuple(rows.to_pylist()))

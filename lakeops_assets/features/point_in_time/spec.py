@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lakeops_assets.features.spec import FeatureSpecError
 from lakeops_assets.lakehouse import QueryError, TableName
@@ -192,6 +192,23 @@ class PointInTimeSpec:
         """Hash of everything that changes the rows; descriptions do not."""
         parts = {k: v for k, v in asdict(self).items() if not k.startswith("description")}
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+
+
+def encode(spec: PointInTimeSpec) -> dict[str, Any]:
+    """Return a definition as plain values; see `decode`."""
+    return {**asdict(spec), "table": str(spec.table)}
+
+
+def decode(plain: Mapping[str, Any]) -> PointInTimeSpec:
+    """Return the definition that `encode` made plain."""
+    fields = dict(plain)
+    fields["table"] = TableName.parse(plain["table"])
+    fields["primary_key"] = tuple(plain["primary_key"])
+    fields["lookups"] = tuple(Lookup(**x) for x in plain["lookups"])
+    fields["events"] = tuple(
+        Events(**{**e, "windows": tuple(e["windows"])}) for e in plain["events"]
+    )
+    return PointInTimeSpec(**fields)
 
 
 def expression(text: str, what: str) -> exp.Expression:
