@@ -17,7 +17,14 @@ from pydantic_core import PydanticUndefined
 from lakeops_assets import components
 
 PAGE = Path(__file__).parent / "yaml.md"
-ORDER = ("BronzeTable", "FeatureTable", "TabularModel", "BatchScores", "Monitor")
+ORDER = (
+    "BronzeTable",
+    "FeatureTable",
+    "PointInTimeFeatures",
+    "TabularModel",
+    "BatchScores",
+    "Monitor",
+)
 HEAD = """# Component types
 
 Every document of a product's `defs.yaml` is one component: `type` is one of the headings below with

@@ -153,11 +153,20 @@ def clone(tmp_path: Path) -> Path:
 def test_dg_lists_the_component_types(clone: Path) -> None:
     done = dg(clone, "list", "components", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in ("BronzeTable", "FeatureTable", "TabularModel", "BatchScores", "Monitor"):
+    for name in (
+        "BronzeTable",
+        "FeatureTable",
+        "PointInTimeFeatures",
+        "TabularModel",
+        "BatchScores",
+        "Monitor",
+    ):
         assert f"lakeops_assets.components.{name}" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["BronzeTable", "FeatureTable", "TabularModel", "Monitor"])
+@pytest.mark.parametrize(
+    "name", ["BronzeTable", "FeatureTable", "PointInTimeFeatures", "TabularModel", "Monitor"]
+)
 def test_dg_scaffolds_a_commented_example(clone: Path, name: str) -> None:
     done = dg(clone, "scaffold", "defs", f"lakeops_assets.components.{name}", "shop")
     assert done.returncode == 0, done.stdout + done.stderr
