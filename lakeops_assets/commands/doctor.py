@@ -199,6 +199,8 @@ def _mlflow(settings: Settings) -> Iterator[Finding]:
 def _definitions(settings: Settings) -> Iterator[Finding]:
     from dagster import DagsterError
 
+    from lakeops_assets.commands.contracts import contract_files
+    from lakeops_assets.components.contract_checks import CONTRACT
     from lakeops_assets.definitions import defs
 
     try:
@@ -208,6 +210,13 @@ def _definitions(settings: Settings) -> Iterator[Finding]:
         yield Finding("problem", "definitions", _last_lines(error), fix)
         return
     keys = graph.materializable_asset_keys
+    checked = {tuple(key.path) for key in keys if CONTRACT in graph.get(key).metadata}
+    for path in contract_files(settings):
+        product, table = path.parents[1].name, path.stem
+        if (product, table) not in checked:
+            found = f"{path} is the contract of no table of {product}, so nothing checks it"
+            fix = "name it after a bronze table, a feature table or a table of scores"
+            yield Finding("problem", f"contract {path.name}", found, fix)
     products = sorted({graph.get(key).group_name or "" for key in keys})
     yield Finding("ok", "definitions", f"{len(keys)} assets of {', '.join(products)}")
 

@@ -41,9 +41,8 @@ def plan_promote(
     """Show what the next promotion would change, and on what it would be decided."""
     from lakeops_assets.commands import promotion, promotion_show
 
-    if to or store:
-        config = load_settings()
-        crossing = promotion.plan_to(product, to or config.environment, store, config)
+    if to:
+        crossing = promotion.plan_to(product, to, store, load_settings())
         print_json(crossing) if as_json else promotion_show.crossing_plan(crossing)
         return
     plan = promotion.plan(product, load_settings())

@@ -92,7 +92,7 @@ def status(found: Status) -> None:
         return
     table = new_table("table", ">version", ">rows", ">size", ">age")
     for t in found.tables:
-        size, age = _size(t.bytes), _age(t.age_seconds)
+        size, age = size_text(t.bytes), _age(t.age_seconds)
         table.add_row(t.table, str(t.version), f"{t.rows:,}", size, age)
     console.print(table)
     if not found.models:
@@ -172,7 +172,8 @@ def new_table(*columns: str) -> Table:
     return table
 
 
-def _size(size: int) -> str:
+def size_text(size: int) -> str:
+    """Return a number of bytes as people say it."""
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 

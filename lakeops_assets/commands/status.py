@@ -119,11 +119,11 @@ def _waiting(products: Sequence[str], settings: Settings) -> tuple[WaitingPlan, 
 
 
 def _table(lakehouse: Lakehouse, table: TableName, now: datetime) -> TableStatus:
-    commits = lakehouse.history(table, limit=50)
-    changed = next((c for c in commits if c.changed_rows), commits[-1])
+    newest = lakehouse.history(table, limit=1)[0]
+    changed = lakehouse.last_change(table) or newest
     return TableStatus(
         table=str(table),
-        version=commits[0].version,
+        version=newest.version,
         rows=lakehouse.row_count(table),
         bytes=lakehouse.size_bytes(table),
         changed_at=changed.timestamp,

@@ -85,7 +85,8 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
             context: dg.AssetExecutionContext, lakeops: LakeopsResource
         ) -> dg.MaterializeResult:
             lakehouse, registry = lakeops.lakehouse(), lakeops.registry(product, self.model_name)
-            live = live_champion(Ledger(lakehouse), registry)
+            ledger = Ledger(lakehouse)
+            live = live_champion(ledger, registry)
             version = live.version
             if version is None:
                 raise dg.Failure(
@@ -94,7 +95,10 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
                 )
             model_id = registry.version(version).model_id
             require_gates(lakehouse, registry.name, version, None, model_id=model_id)
-            result = scoring.score(lakehouse, registry, spec, version, now=lakeops.now())
+            rescore = scoring.rescore_of(ledger.live(registry.name), version)
+            result = scoring.score(
+                lakehouse, registry, spec, version, now=lakeops.now(), rescore=rescore
+            )
             context.log.info("%s", result.reason)
             return table_result(
                 lakeops,

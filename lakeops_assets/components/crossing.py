@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lakeops_assets.components.measurement import measure
 from lakeops_assets.components.promotable import Promotable
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.models import Copied, copy_version, find_copy
@@ -15,13 +16,18 @@ from lakeops_assets.promotion import (
     Advance,
     Copy,
     Ledger,
+    LiveVersion,
     PromotionPlan,
+    Verdict,
     advance,
     carry_over,
+    evaluate_gate,
     live_champion,
     plan_promotion,
     reconcile,
+    record_results,
     require_gates,
+    stored_verdict,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +84,7 @@ def elsewhere(
     Raises:
         CrossingError: It is the environment that one is in.
     """
-    if environment == lakeops.environment and not tracking_uri:
+    if environment == lakeops.environment:
         raise CrossingError(
             f"this is {environment} already; `lakeops run` promotes within an environment"
         )
@@ -138,11 +144,7 @@ def cross(
     copied = copy_version(source, version, target, actor=here.actor)
     live = ledger.live(target.name)
     if live is None or live.version != copied.version:
-        compared = None
-        if live is not None and verdict.champion_version is not None:
-            compared = find_copy(source, verdict.champion_version, target)
-        copy = Copy(target.name, copied.version, target.version(copied.version).model_id, compared)
-        carry_over(here.lakehouse(), verdict, there.lakehouse(), copy, now=now)
+        _bring_evidence(promotable, here, there, verdict, copied, live, run_id)
     done = advance(
         ledger,
         target,
@@ -154,6 +156,45 @@ def cross(
         now=now,
     )
     return Crossing(copied, done)
+
+
+def _bring_evidence(
+    promotable: Promotable,
+    here: LakeopsResource,
+    there: LakeopsResource,
+    verdict: Verdict,
+    copied: Copied,
+    live: LiveVersion | None,
+    run_id: str,
+) -> None:
+    """Let the other environment have a verdict on the copy, against its own champion.
+
+    Where it has none, or it is the model that the original was compared with, the evidence is
+    copied. Else the copy is measured against the champion there, on the data of here.
+    """
+    source, target = promotable.registry(here), promotable.registry(there)
+    tables, gates, now = there.lakehouse(), promotable.gates, there.now()
+    champion = live.version if live else None
+    known = stored_verdict(tables, target.name, copied.version, gates)
+    if known.allowed and known.champion_version == champion:
+        return
+    model_id = target.version(copied.version).model_id
+    compared = None
+    if live is not None and verdict.champion_version is not None:
+        compared = find_copy(source, verdict.champion_version, target)
+    if champion == compared:
+        copy = Copy(target.name, copied.version, model_id, champion)
+        carry_over(here.lakehouse(), verdict, tables, copy, now=now)
+        return
+    evidence = measure(
+        *(here.lakehouse(), target, promotable.spec, promotable.features, copied.version, gates),
+        held=promotable.held,
+        now=now,
+        run_id=run_id,
+        ledger=promotable.ledger(there),
+    )
+    results = [evaluate_gate(gate, evidence) for gate in gates]
+    record_results(tables, evidence, gates, results, now=now, run_id=run_id)
 
 
 def _champion(promotable: Promotable, here: LakeopsResource) -> int:

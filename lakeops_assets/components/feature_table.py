@@ -15,7 +15,15 @@ from lakeops_assets.components.contract_checks import (
     screen_of,
 )
 from lakeops_assets.components.metadata import table_result
-from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
+from lakeops_assets.components.names import (
+    LAYER,
+    PRIMARY_KEY,
+    REFRESH,
+    TABLE_NAME,
+    asset_key,
+    digest,
+    table_name,
+)
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 from lakeops_assets.lakehouse import Lakehouse
@@ -90,6 +98,8 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
             metadata={
                 TABLE_NAME: str(spec.table),
                 LAYER: "silver",
+                PRIMARY_KEY: ", ".join(spec.primary_key),
+                REFRESH: spec.refresh,
                 "sql": dg.MetadataValue.md(f"```sql\n{spec.sql.strip()}\n```"),
                 **contract_metadata(contract),
             },

@@ -43,6 +43,7 @@ def measure(
     held: Mapping[str, Contract],
     now: datetime,
     run_id: str,
+    ledger: Ledger | None = None,
 ) -> Evidence:
     """Measure what the gates ask of a candidate, on the data that it was trained on.
 
@@ -58,13 +59,15 @@ def measure(
         held: `<schema>.<table>` -> contract, of the tables that quality gates are about.
         now: Time of the evaluation.
         run_id: Run that evaluates.
+        ledger: Says who the champion is; that of the lakehouse's catalog when None, and that of
+            another environment for a version that was copied there.
 
     Raises:
         ModelError: There is no such version.
         MlflowException: The registry cannot be asked.
     """
     version = registry.version(candidate)
-    champion = live_champion(Ledger(lakehouse), registry).version
+    champion = live_champion(ledger or Ledger(lakehouse), registry).version
     subject = Subject(
         lakehouse=lakehouse,
         registry=registry,

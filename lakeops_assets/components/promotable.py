@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValu
 from lakeops_assets.components import training
 from lakeops_assets.components.names import ModelNames
 from lakeops_assets.components.resources import LakeopsResource
+from lakeops_assets.contracts import Contract
 from lakeops_assets.lakehouse import TableName
 from lakeops_assets.models import ModelSpec, glance
 from lakeops_assets.promotion import (
@@ -57,6 +58,7 @@ class Promotable:
         features: Feature table, in the environment that the definitions were loaded for.
         gates: Gates as they are declared.
         policies: Environment -> policy, as declared.
+        held: `<schema>.<table>` -> contract, of the tables that quality gates are about.
     """
 
     names: ModelNames
@@ -64,6 +66,7 @@ class Promotable:
     features: TableName
     gates: tuple[Gate, ...]
     policies: Mapping[str, PromotionPolicy]
+    held: Mapping[str, Contract] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
@@ -169,7 +172,9 @@ class Promotable:
         if found is None:
             return ""
         if data_version != f"v{found.aliases.get('champion')}":
-            return "the alias champion was moved outside a run"
+            # With the event, so that the next time is another reason and another run key.
+            head = self.ledger(lakeops).head()
+            return f"the alias champion was moved outside a run (after event {head})"
         policy = self.policy(lakeops.environment)
         if policy.accept_registry_tag and found.tags:
             newest = max(found.tags)

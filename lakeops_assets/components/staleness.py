@@ -20,7 +20,7 @@ from dagster._core.definitions.data_version import (
     get_input_data_version_tag,
 )
 
-from lakeops_assets.components.names import LAYER, LEDGER, STATE, TABLE_NAME
+from lakeops_assets.components.names import LAYER, LEDGER, ON_REQUEST, STATE, TABLE_NAME
 from lakeops_assets.components.promotable import PROMOTABLE, Promotable
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.lakehouse import TableName
@@ -31,9 +31,9 @@ def stale_assets(
 ) -> dict[dg.AssetKey, str]:
     """Return the assets that are not up to date and why, upstream first.
 
-    What is downstream of a stale asset is stale too.
+    What is downstream of a stale asset is stale too. An asset that runs on request only is never.
     """
-    keys = [k for k in graph.toposorted_asset_keys if graph.get(k).is_materializable]
+    keys = [k for k in graph.toposorted_asset_keys if is_kept_up_to_date(graph, k)]
     tags = _materialization_tags(instance, keys)
     stale: dict[dg.AssetKey, str] = {}
     for key in keys:
@@ -45,6 +45,12 @@ def stale_assets(
         if reason:
             stale[key] = reason
     return stale
+
+
+def is_kept_up_to_date(graph: AssetGraph, key: dg.AssetKey) -> bool:
+    """Return whether an asset is made when it is stale, and not on request only."""
+    node = graph.get(key)
+    return node.is_materializable and ON_REQUEST not in node.metadata
 
 
 def with_downstream(graph: AssetGraph, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from lakeops_assets import models
-from lakeops_assets.components.training import read_rows
 from lakeops_assets.lakehouse import Lakehouse, LakehouseError, TableName
-from lakeops_assets.models import ModelRegistry, ModelSpec
+from lakeops_assets.models import ModelRegistry, ModelSpec, read_rows
 
 if TYPE_CHECKING:
     import numpy as np

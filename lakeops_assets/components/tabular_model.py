@@ -34,6 +34,7 @@ from lakeops_assets.components.policies import PromotionPolicyModel, policies
 from lakeops_assets.components.promotable import Promotable
 from lakeops_assets.components.promotion_jobs import approve_job, revert_job
 from lakeops_assets.components.quality import quality_gates, training_contracts
+from lakeops_assets.components.reproduce import reproduce_job
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 from lakeops_assets.models import ModelSpec
@@ -173,7 +174,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         held = training_contracts(context, product, features_key, self.data_quality)
         gates = self.gate_specs(quality_gates(self.data_quality, held))
         features = table_name(features_key, environment)
-        promotable = Promotable(names, spec, features, gates, policies(self.promotion))
+        promotable = Promotable(names, spec, features, gates, policies(self.promotion), held)
         baseline_table = table_name(names.baseline, environment)
         registered = names.registered(environment)
         library = self.estimator.split(".")[0]
@@ -249,5 +250,5 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         return dg.Definitions(
             assets=[model, model_version, champion_asset(promotable, registered), baseline],
             asset_checks=[gates_check(names, spec, features, gates, held)],
-            jobs=[approve_job(promotable), revert_job(promotable)],
+            jobs=[approve_job(promotable), revert_job(promotable), reproduce_job(names)],
         )

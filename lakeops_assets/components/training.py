@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
@@ -12,12 +12,9 @@ from lakeops_assets import models
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.lakehouse import Commit, Lakehouse, LakehouseError, TableName
 from lakeops_assets.lakehouse.statements import quote
-from lakeops_assets.models import ModelRegistry, ModelSpec, VersionInfo
-from lakeops_assets.models.registry import USER
+from lakeops_assets.models import ModelRegistry, ModelSpec, VersionInfo, read_rows
+from lakeops_assets.models.entities import USER
 from lakeops_assets.promotion import Ledger, live_champion
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RESAMPLES = 1000
 
@@ -102,6 +99,7 @@ def train(
             location=lakehouse.location(features),
             data_version=version,
             fingerprint=fingerprint,
+            made_by=made_by(lakehouse, features, version),
         )
     return TrainingOutcome(
         model_id=logged.model_id,
@@ -115,27 +113,10 @@ def train(
     )
 
 
-def read_rows(
-    lakehouse: Lakehouse, spec: ModelSpec, features: TableName, version: int
-) -> pd.DataFrame:
-    """Return the labelled rows of a version, with a column that tells which are held out.
-
-    They are in the order of their keys: a bootstrap draws rows by their place, and tables have no
-    order of their own.
-    """
-    columns = lakehouse.schema(features, version).names
-    missing = [c for c in (spec.label, *spec.primary_key) if c not in columns]
-    if missing:
-        raise LakehouseError(
-            f"{features} has no column {', '.join(missing)}, which the model needs; it has: "
-            f"{', '.join(columns)}"
-        )
-    statement = (
-        f"SELECT *, {models.split_condition(spec)} AS {models.HELD_OUT} "
-        f"FROM {features} VERSION AS OF {version} WHERE {quote(spec.label)} IS NOT NULL "
-        f"ORDER BY {', '.join(quote(k) for k in spec.primary_key)}"
-    )
-    return lakehouse.query(statement).read_all().to_pandas()
+def made_by(lakehouse: Lakehouse, table: TableName, version: int) -> dict[str, str]:
+    """Return what the writer of a version recorded: for features the SQL's hash and its inputs."""
+    found = (c.metadata for c in lakehouse.history(table, limit=50) if c.version == version)
+    return dict(next(found, {}))
 
 
 def _not_worth(
@@ -152,16 +133,9 @@ def _not_worth(
     if newest.data_version >= version:
         return ""
     label = quote(spec.label)
-    keys = ", ".join(quote(k) for k in spec.primary_key)
-    changed = (
-        lakehouse.query(
-            f"SELECT count(*) AS n FROM (SELECT DISTINCT {keys} FROM feed "
-            f"WHERE {label} IS NOT NULL AND _change_type <> 'update_preimage')",
-            {"feed": lakehouse.changes(features, newest.data_version + 1, version)},
-        )
-        .read_all()["n"][0]
-        .as_py()
-    )
+    changed = _changed_labelled(lakehouse, spec, features, newest.data_version, version)
+    if changed is None:
+        return ""  # nobody can tell, so a new model is the safe answer
     total = (
         lakehouse.query(f"SELECT count({label}) AS n FROM {features} VERSION AS OF {version}")
         .read_all()["n"][0]
@@ -173,6 +147,32 @@ def _not_worth(
         f"kept the model of {features} version {newest.data_version}: {changed} of {total} "
         f"labelled rows changed since, fewer than {retrain_share:.0%}"
     )
+
+
+def _changed_labelled(
+    lakehouse: Lakehouse, spec: ModelSpec, features: TableName, before: int, version: int
+) -> int | None:
+    """Return the labelled keys that changed between two versions; None when it cannot be told.
+
+    The change feed tells; where its files were vacuumed, the two versions are compared.
+    """
+    label = quote(spec.label)
+    keys = ", ".join(quote(k) for k in spec.primary_key)
+    then, now = (
+        f"SELECT * FROM {features} VERSION AS OF {v} WHERE {label} IS NOT NULL"
+        for v in (before, version)
+    )
+    if not lakehouse.feed_gap(features, before + 1, version):
+        source = f"feed WHERE {label} IS NOT NULL AND _change_type <> 'update_preimage'"
+        feed = {"feed": lakehouse.changes(features, before + 1, version)}
+    else:
+        source = f"(({now} EXCEPT {then}) UNION ALL ({then} EXCEPT {now})) AS differing"
+        feed = {}
+    statement = f"SELECT count(*) AS n FROM (SELECT DISTINCT {keys} FROM {source})"
+    try:
+        return int(lakehouse.query(statement, feed).read_all()["n"][0].as_py())
+    except LakehouseError:  # the earlier version is gone too, or has other columns
+        return None
 
 
 # Versions and gates
@@ -217,14 +217,17 @@ def write_baseline(
     version = registry.data_version(champion)
     wanted = {"baseline": f"{registry.name}/v{champion}"}
     if lakehouse.exists(table):
-        newest = lakehouse.history(table, limit=1)[0]
-        if dict(newest.metadata) == wanted:
+        written = lakehouse.last_change(table)
+        if written is not None and wanted.items() <= written.metadata.items():
             reason = f"holds the rows of version {champion}"
-            return Commit(newest.version, written=False, reason=reason)
+            return Commit(lakehouse.version(table) or 0, written=False, reason=reason)
     scorer = registry.load(champion)
+    # A row whose key is gone from the features was deleted: an old version does not bring it back.
+    key = " AND ".join(f"now.{quote(k)} = trained.{quote(k)}" for k in spec.primary_key)
     reader = lakehouse.query(
         f"SELECT *, CASE WHEN {models.split_condition(spec)} THEN 'test' ELSE 'train' END AS split "
-        f"FROM {features} VERSION AS OF {version} WHERE {quote(spec.label)} IS NOT NULL"
+        f"FROM {features} VERSION AS OF {version} AS trained WHERE {quote(spec.label)} IS NOT NULL "
+        f"AND EXISTS (SELECT 1 FROM {features} AS now WHERE {key})"
     )
     predictions = scorer.prediction_fields()
     schema = pa.schema([*reader.schema, *predictions, pa.field("model_version", pa.string())])
@@ -254,6 +257,7 @@ def dagster_tags(lakeops: LakeopsResource, run_id: str, key: dg.AssetKey) -> dic
         "dagster.asset_key": key.to_user_string(),
         "dagster.run_url": url,
         "mlflow.user": lakeops.actor,
+        **models.source_tags(lakeops.settings().project),
         "mlflow.note.content": f"Materialized by Dagster: [asset]({asset}), [run]({url}).",
     }
 

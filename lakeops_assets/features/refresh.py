@@ -186,6 +186,9 @@ def _changed_keys(
     if set(before) != set(versions) or any(before[t] > versions[t] for t in versions):
         return None, "an input was replaced"
     moved = [t for t in versions if versions[t] > before[t]]
+    for name in moved:
+        if gap := lakehouse.feed_gap(name, before[name] + 1, versions[name]):
+            return None, f"the changes of {name} are not whole: {gap}"
     key = ", ".join(quote(k) for k in spec.primary_key)
     feeds = {
         f"changes_{i}": lakehouse.changes(t, before[t] + 1, versions[t])

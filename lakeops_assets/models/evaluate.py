@@ -78,7 +78,7 @@ def evaluate(
         ModelError: No rows, one class only, or a score that is not a number.
     """
     y, score = _checked(task, y, score)
-    return Evaluation(len(y), _bootstrap(METRICS[task], y, score, resamples, seed))
+    return Evaluation(len(y), bootstrap(METRICS[task], y, score, resamples, seed))
 
 
 def measure(
@@ -87,13 +87,13 @@ def measure(
     """Return one metric with its interval; see `evaluate`."""
     found = _metric(task, metric)
     y, score = _checked(task, y, score)
-    return _bootstrap({metric: found}, y, score, resamples, seed)[metric]
+    return bootstrap({metric: found}, y, score, resamples, seed)[metric]
 
 
 def measure_mean(values: np.ndarray, *, resamples: int, seed: int) -> Measured:
     """Return the mean of a number per row (shape `(n,)`) with its interval."""
     y, values = _checked("regression", values, values)
-    return _bootstrap({"mean": MEAN}, y, values, resamples, seed)["mean"]
+    return bootstrap({"mean": MEAN}, y, values, resamples, seed)["mean"]
 
 
 def compare(
@@ -137,9 +137,10 @@ def _metric(task: Task, metric: str) -> Metric:
     return METRICS[task][metric]
 
 
-def _bootstrap(
+def bootstrap(
     metrics: Mapping[str, Metric], y: np.ndarray, score: np.ndarray, resamples: int, seed: int
 ) -> dict[str, Measured]:
+    """Return metrics with their intervals; labels and scores, shape `(n,)`, must be checked."""
     import numpy as np
 
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in metrics}

@@ -8,7 +8,8 @@ belong on one side: then the column that they share is what is hashed.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from lakeops_assets.lakehouse.statements import literal, quote
 from lakeops_assets.models.spec import ModelError, ModelSpec
@@ -22,7 +23,31 @@ HELD_OUT = "__held_out"
 DIGITS = 8
 
 
-def split_condition(spec: ModelSpec) -> str:
+class Split(Protocol):
+    """What decides which rows are held out; a `ModelSpec` is one."""
+
+    @property
+    def primary_key(self) -> Sequence[str]:
+        """Columns that identify a row."""
+        ...
+
+    @property
+    def split_by(self) -> Sequence[str]:
+        """Columns whose hash decides; the primary key when empty."""
+        ...
+
+    @property
+    def test_share(self) -> float:
+        """Share of the keys that is held out."""
+        ...
+
+    @property
+    def split_salt(self) -> str:
+        """Makes the split another one."""
+        ...
+
+
+def split_condition(spec: Split) -> str:
     """Return a condition in Spark's dialect that is true for held-out rows.
 
     MD5 in lower-case hexadecimal digits exists in every engine and compares as text.
@@ -32,7 +57,7 @@ def split_condition(spec: ModelSpec) -> str:
     return f"substr(md5({joined}), 1, {DIGITS}) < '{_threshold(spec)}'"
 
 
-def split_columns(spec: ModelSpec) -> tuple[str, ...]:
+def split_columns(spec: Split) -> Sequence[str]:
     """Return the columns whose hash decides."""
     return spec.split_by or spec.primary_key
 
@@ -69,7 +94,7 @@ def is_held_out(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
     )
 
 
-def _threshold(spec: ModelSpec) -> str:
+def _threshold(spec: Split) -> str:
     return f"{round(spec.test_share * 16**DIGITS):0{DIGITS}x}"
 
 

@@ -1,15 +1,27 @@
-"""Profile and drift of tables, window by window, against a baseline.
+"""Profile, drift and KPI of tables, window by window.
 
-Owns the sketches of a monitored table, the metric tables made of them, and which columns drifted.
-No statistic reads data twice: all are computed from sketches.
+Owns the sketches of a monitored table, the metric tables made of them, and which columns drifted;
+and the KPI of each model version once labels are known, with the rule that judges it.
 """
 
 from lakeops_assets.monitoring.columns import Column, ColumnKind, monitored_columns
 from lakeops_assets.monitoring.drift import drift, drift_schema
 from lakeops_assets.monitoring.findings import DriftFinding, findings
 from lakeops_assets.monitoring.granularity import Granularity, GranularityError
+from lakeops_assets.monitoring.kpi import (
+    KpiDecision,
+    KpiSpec,
+    KpiSpecError,
+    KpiWindow,
+    Measure,
+    Measurement,
+    decide,
+    kpi_windows,
+)
+from lakeops_assets.monitoring.kpi_table import KpiSource, read_source, read_windows, write_windows
 from lakeops_assets.monitoring.monitor import Baseline, MonitorResult, refresh
 from lakeops_assets.monitoring.profile import profile, profile_schema
+from lakeops_assets.monitoring.replay import Firing, Replay, in_words, replay
 from lakeops_assets.monitoring.scan import scan
 from lakeops_assets.monitoring.sketch import Group, GroupSketch, Sketch
 from lakeops_assets.monitoring.spec import MonitorSpec, MonitorSpecError
@@ -19,20 +31,36 @@ __all__ = [
     "Column",
     "ColumnKind",
     "DriftFinding",
+    "Firing",
     "Granularity",
     "GranularityError",
     "Group",
     "GroupSketch",
+    "KpiDecision",
+    "KpiSource",
+    "KpiSpec",
+    "KpiSpecError",
+    "KpiWindow",
+    "Measure",
+    "Measurement",
     "MonitorResult",
     "MonitorSpec",
     "MonitorSpecError",
+    "Replay",
     "Sketch",
+    "decide",
     "drift",
     "drift_schema",
     "findings",
+    "in_words",
+    "kpi_windows",
     "monitored_columns",
     "profile",
     "profile_schema",
+    "read_source",
+    "read_windows",
     "refresh",
+    "replay",
     "scan",
+    "write_windows",
 ]

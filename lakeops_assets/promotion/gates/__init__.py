@@ -4,6 +4,7 @@ A gate is a pure function of its specification and the evidence. What is missing
 measured or is not a number fails: a gate that cannot be evaluated has not been passed.
 """
 
+from lakeops_assets.promotion.gates.bounds import GateSpecError
 from lakeops_assets.promotion.gates.evaluate import GateResult, evaluate_gate
 from lakeops_assets.promotion.gates.evidence import (
     CoverageEvidence,
@@ -20,7 +21,6 @@ from lakeops_assets.promotion.gates.spec import (
     ChampionGate,
     CoverageGate,
     Gate,
-    GateSpecError,
     MetricGate,
     QualityGate,
     ReadinessGate,

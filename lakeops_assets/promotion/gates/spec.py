@@ -10,6 +10,15 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
+from lakeops_assets.promotion.gates.bounds import (
+    GateSpecError,
+    bounds,
+    check_bounds,
+    check_finite,
+    check_margin,
+    check_share,
+)
+
 # What a model must show to be ready; in the order in which a reader asks.
 READINESS_ITEMS = (
     "signature",
@@ -19,10 +28,6 @@ READINESS_ITEMS = (
     "dependencies",
     "size",
 )
-
-
-class GateSpecError(ValueError):
-    """A gate is declared in a way that cannot be evaluated."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class MetricGate:
     at_most: float | None = None
 
     def __post_init__(self) -> None:
-        _check_bounds(self.name, self.at_least, self.at_most)
+        check_bounds(self.name, self.at_least, self.at_most)
 
     @property
     def name(self) -> str:
@@ -50,7 +55,7 @@ class MetricGate:
     @property
     def requirement(self) -> str:
         """The gate in words."""
-        return f"{self.metric} on the held-out rows is {_bounds(self.at_least, self.at_most)}"
+        return f"{self.metric} on the held-out rows is {bounds(self.at_least, self.at_most)}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class ChampionGate:
     margin: float = 0.005
 
     def __post_init__(self) -> None:
-        _check_margin(self.name, self.margin)
+        check_margin(self.name, self.margin)
 
     @property
     def name(self) -> str:
@@ -126,13 +131,13 @@ class SliceGate:
                 f"slice {self.title!r} needs a name of letters, digits and underscores"
             )
         if self.margin is None:
-            _check_bounds(self.name, self.at_least, self.at_most, or_else=" or margin")
+            check_bounds(self.name, self.at_least, self.at_most, or_else=" or margin")
         else:
-            _check_margin(self.name, self.margin)
-            _check_finite(self.name, self.at_least, self.at_most)
+            check_margin(self.name, self.margin)
+            check_finite(self.name, self.at_least, self.at_most)
         if self.min_rows < 2:
             raise GateSpecError(f"min_rows of gate {self.name} is {self.min_rows}: give 2 or more")
-        _check_share(self.name, "unmeasured_at_most", self.unmeasured_at_most)
+        check_share(self.name, "unmeasured_at_most", self.unmeasured_at_most)
 
     @property
     def name(self) -> str:
@@ -145,7 +150,7 @@ class SliceGate:
         slices = f"each {self.column}" if self.column else f"the rows with {self.where}"
         asked = []
         if self.at_least is not None or self.at_most is not None:
-            asked.append(_bounds(self.at_least, self.at_most))
+            asked.append(bounds(self.at_least, self.at_most))
         if self.margin is not None:
             asked.append(f"not worse than the champion's by more than {self.margin:g}")
         return (
@@ -183,11 +188,11 @@ class ValueGate:
                 raise GateSpecError(f"{outcome} of gate value is {amount}: give an amount")
         if not any(amount for _, amount in self.payoffs):
             raise GateSpecError("all payoffs of gate value are 0: nothing would be measured")
-        _check_finite(self.name, self.at_least)
+        check_finite(self.name, self.at_least)
         if isinstance(self.threshold, float):
-            _check_share(self.name, "threshold", self.threshold)
+            check_share(self.name, "threshold", self.threshold)
         if self.margin is not None:
-            _check_margin(self.name, self.margin)
+            check_margin(self.name, self.margin)
         elif self.at_least is None:
             raise GateSpecError("gate value needs at_least or margin, else all pass")
 
@@ -231,7 +236,7 @@ class QualityGate:
     quarantined_at_most: float = 0.05
 
     def __post_init__(self) -> None:
-        _check_share(self.name, "quarantined_at_most", self.quarantined_at_most)
+        check_share(self.name, "quarantined_at_most", self.quarantined_at_most)
 
     @property
     def name(self) -> str:
@@ -269,7 +274,7 @@ class CoverageGate:
     others: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_share(self.name, "at_least", self.at_least)
+        check_share(self.name, "at_least", self.at_least)
         if not self.at_least:
             raise GateSpecError(f"at_least of gate {self.name} is 0: all would pass")
         if self.within_days is not None and not self.timestamp:
@@ -386,36 +391,3 @@ def gates_digest(gates: tuple[Gate, ...]) -> str:
     """Return a hash of the gates, so that a verdict on other gates does not count for these."""
     text = json.dumps([[type(g).__name__, asdict(g)] for g in gates], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _bounds(at_least: float | None, at_most: float | None) -> str:
-    bounds = []
-    if at_least is not None:
-        bounds.append(f"at least {at_least:g}")
-    if at_most is not None:
-        bounds.append(f"at most {at_most:g}")
-    return " and ".join(bounds)
-
-
-def _check_bounds(
-    name: str, at_least: float | None, at_most: float | None, or_else: str = ""
-) -> None:
-    if at_least is None and at_most is None:
-        raise GateSpecError(f"gate {name} needs at_least or at_most{or_else}, else all pass")
-    _check_finite(name, at_least, at_most)
-
-
-def _check_finite(name: str, *bounds: float | None) -> None:
-    for bound in bounds:
-        if bound is not None and not math.isfinite(bound):
-            raise GateSpecError(f"a bound of gate {name} is {bound}: give a number")
-
-
-def _check_margin(name: str, margin: float) -> None:
-    if not (math.isfinite(margin) and margin >= 0):
-        raise GateSpecError(f"the margin of gate {name} is {margin}: give 0 or more")
-
-
-def _check_share(name: str, field: str, share: float) -> None:
-    if not 0 <= share <= 1:
-        raise GateSpecError(f"{field} of gate {name} is {share}: give a share between 0 and 1")
