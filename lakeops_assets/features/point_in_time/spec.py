@@ -223,10 +223,8 @@ def expression(text: str, what: str) -> exp.Expression:
         raise PointInTimeError(f"{what} is no expression: {error}") from error
 
 
-def aggregates(tree: exp.Expression) -> list[exp.Expression]:
+def aggregates(tree: exp.Expression) -> list[exp.AggFunc]:
     """Return the aggregate functions in an expression."""
     from sqlglot import exp
 
-    found: list[exp.Expression] = []
-    found.extend(node for node in tree.walk() if isinstance(node, exp.AggFunc))
-    return found
+    return [node for node in tree.walk() if isinstance(node, exp.AggFunc)]

@@ -227,7 +227,7 @@ def _running(spec: PointInTimeSpec, events: Events, source: str, bounds: Bounds)
     )
 
 
-def _argument(aggregate: exp.Expression) -> str:
+def _argument(aggregate: exp.AggFunc) -> str:
     """Return what an aggregate is over, computed on the event; a number where it counts rows."""
     from sqlglot import exp
 

@@ -239,9 +239,7 @@ def differences(
 
 def all_new(changed: pa.Table) -> bool:
     """Return whether none of the rows that differ has a key that the target has."""
-    import pyarrow.compute as pc
-
-    return bool(pc.all(changed[NEW]).as_py())
+    return all(changed[NEW].to_pylist())
 
 
 def _literal(text: str) -> str:
