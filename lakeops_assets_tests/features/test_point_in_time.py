@@ -108,7 +108,7 @@ def by_hand(shop: str | None, at: datetime, sales: list[tuple]) -> dict[str, Any
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     orders=st.lists(ORDER, min_size=1, max_size=8),
@@ -133,7 +133,7 @@ def test_a_row_is_what_was_known_at_its_cut_off(
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     batches=st.lists(
