@@ -178,6 +178,21 @@ def test_a_row_waits_until_its_cut_off_has_passed(shop: Lakehouse) -> None:
     assert {10, 11} & set(rows_of(shop.read(SPEC.table).read_all())) == {10}
 
 
+def test_a_schedule_that_is_known_ahead_moves_no_clock(shop: Lakehouse) -> None:
+    """Rows are events of their own kind: orders that were due look back on orders."""
+    due = Events("due", "t.orders", "at", {"shop": "shop"}, ("1 day",), {"n": "count(*)"})
+    spec = replace(SPEC, events=(*SPEC.events, due))
+    hour = timedelta(hours=1)
+    put(shop, [("a", START + 30 * hour)], [], first_id=10)
+    result = refresh_point_in_time(shop, spec)
+    assert (result.known_until, result.rows) == (START + 9 * hour, 4)
+    put(shop, [], [("a", START + 29 * hour, 1)])
+    result = refresh_point_in_time(shop, spec)
+    assert (result.mode, result.rows) == ("new", 1)
+    alone = replace(spec, events=(due,))
+    assert refresh_point_in_time(shop, alone).known_until == START + 30 * hour
+
+
 def test_what_comes_late_makes_the_rows_behind_it_be_computed_again(shop: Lakehouse) -> None:
     before = rows_of(shop.read(SPEC.table).read_all())
     put(shop, [], [("a", START + timedelta(hours=5), 100)])

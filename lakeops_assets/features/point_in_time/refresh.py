@@ -76,7 +76,8 @@ def refresh_point_in_time(lakehouse: Lakehouse, spec: PointInTimeSpec) -> PointI
     """Compute the rows whose cut-off has passed, and those that late events have changed.
 
     A row waits until an event is known that is at least as late as its cut-off: then what it can
-    see is complete, as far as one can tell. Events that arrive later and were known earlier make
+    see is complete, as far as one can tell. Events in the rows' own table do not count for that
+    where there are others: a schedule is known ahead. Events that arrive later and were known earlier make
     the rows behind them be computed again. So the table is a function of its sources, whatever
     the order in which their files came, and a refresh costs what is new. The versions that were
     read are recorded with the commit: a refresh that was killed is repeated as if it had not been.
@@ -227,9 +228,18 @@ def _news(
         if row["gone"]:
             found.append(_Change(again=f"rows of {name} were changed or deleted"))
         elif row["first"] is not None:
-            is_event = (written, column) != (spec.rows, spec.timestamp) or lead == timedelta(0)
-            found.append(_Change(row["first"] - lead, row["last"] if is_event else None))
+            is_clock = (written, column) in _clock(spec)
+            found.append(_Change(row["first"] - lead, row["last"] if is_clock else None))
     return found
+
+
+def _clock(spec: PointInTimeSpec) -> set[tuple[str, str]]:
+    """Return the tables, each with the column, whose newest event says how far knowledge goes.
+
+    The rows' own table is no clock where there is another: a schedule is known ahead.
+    """
+    every = {(e.table, e.known_at) for e in spec.events}
+    return {stream for stream in every if stream[0] != spec.rows} or every
 
 
 def _known_until(
@@ -239,7 +249,7 @@ def _known_until(
     versions: Mapping[str, int],
 ) -> datetime | None:
     found = []
-    for written, column in {(e.table, e.known_at) for e in spec.events}:
+    for written, column in _clock(spec):
         name = tables[written]
         rows = lakehouse.query(
             f"SELECT max({quote(column)}) AS last FROM {name} VERSION AS OF {versions[str(name)]}"
