@@ -77,10 +77,10 @@ def refresh_point_in_time(lakehouse: Lakehouse, spec: PointInTimeSpec) -> PointI
 
     A row waits until an event is known that is at least as late as its cut-off: then what it can
     see is complete, as far as one can tell. Events in the rows' own table do not count for that
-    where there are others: a schedule is known ahead. Events that arrive later and were known earlier make
-    the rows behind them be computed again. So the table is a function of its sources, whatever
-    the order in which their files came, and a refresh costs what is new. The versions that were
-    read are recorded with the commit: a refresh that was killed is repeated as if it had not been.
+    where there are others: a schedule is known ahead. Events that arrive later and were known
+    earlier make the rows behind them be computed again. So the table is a function of its sources,
+    whatever the order in which their files came, and a refresh costs what is new. The versions that
+    were read are recorded with the commit: a refresh that was killed is repeated as if it had not been.
 
     Raises:
         PointInTimeError: A column is missing or no instant, or a key is there twice.
