@@ -9,6 +9,7 @@ from lakeops_assets.components.contract_checks import (
     contract_checks,
     contract_digest,
     contract_metadata,
+    require_inputs,
 )
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
@@ -138,6 +139,8 @@ class PointInTimeFeatures(dg.Component, dg.Model, dg.Resolvable):
         key = dg.AssetKey([product, self.table])
         spec = self.point_in_time_spec(product, settings.load().environment)
         contract = contract_beside(context.path, self.table, columns=spec.output, screened=False)
+        products = context.path.parent
+        inputs = [table_name(asset_key(name, product), spec.table.catalog) for name in spec.tables]
         example = point_in_time.statement(spec, {t: t for t in spec.tables})
 
         @dg.asset(
@@ -159,6 +162,7 @@ class PointInTimeFeatures(dg.Component, dg.Model, dg.Resolvable):
         def features(
             context: dg.AssetExecutionContext, lakeops: LakeopsResource
         ) -> dg.MaterializeResult:
+            require_inputs(lakeops, products, inputs, context.run_id)
             result = point_in_time.refresh_point_in_time(lakeops.lakehouse(), spec)
             context.log.info("%s: %s", result.mode, result.reason)
             return table_result(

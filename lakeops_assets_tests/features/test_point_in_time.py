@@ -178,6 +178,19 @@ def test_a_row_waits_until_its_cut_off_has_passed(shop: Lakehouse) -> None:
     assert {10, 11} & set(rows_of(shop.read(SPEC.table).read_all())) == {10}
 
 
+def test_a_change_feed_with_a_gap_makes_all_rows_again(shop: Lakehouse) -> None:
+    """VACUUM takes change data away; then nothing tells which rows were touched."""
+    put(shop, [], [("a", START + timedelta(hours=12), 1)])
+    put(shop, [], [("a", START + timedelta(hours=13), 1)])
+    shop.delete("t.sales", "amount = 9")
+    shop.optimize("t.sales")
+    shop.vacuum("t.sales", retention_hours=0, dry_run=False)
+    result = refresh_point_in_time(shop, SPEC)
+    assert result.mode == "full"
+    everything = compute(shop, SPEC, Bounds(last=result.known_until))
+    assert rows_of(shop.read(SPEC.table).read_all()) == rows_of(everything)
+
+
 def test_a_schedule_that_is_known_ahead_moves_no_clock(shop: Lakehouse) -> None:
     """Rows are events of their own kind: orders that were due look back on orders."""
     due = Events("due", "t.orders", "at", {"shop": "shop"}, ("1 day",), {"n": "count(*)"})

@@ -80,7 +80,8 @@ def refresh_point_in_time(lakehouse: Lakehouse, spec: PointInTimeSpec) -> PointI
     where there are others: a schedule is known ahead. Events that arrive later and were known
     earlier make the rows behind them be computed again. So the table is a function of its sources,
     whatever the order in which their files came, and a refresh costs what is new. The versions that
-    were read are recorded with the commit: a refresh that was killed is repeated as if it had not been.
+    were read are recorded with the commit: a refresh that was killed is repeated as if it had not
+    been.
 
     Raises:
         PointInTimeError: A column is missing or no instant, or a key is there twice.
@@ -213,6 +214,9 @@ def _news(
     for (written, column), lead in columns.items():
         name = str(tables[written])
         if versions[name] == before[name]:
+            continue
+        if gap := lakehouse.feed_gap(name, before[name] + 1, versions[name]):
+            found.append(_Change(again=f"the changes of {name} are not whole: {gap}"))
             continue
         feed = lakehouse.changes(name, before[name] + 1, versions[name])
         [row] = (
