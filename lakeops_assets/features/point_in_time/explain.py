@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lakeops_assets.features.point_in_time.refresh import recorded
 from lakeops_assets.features.point_in_time.spec import CUT_OFF, PointInTimeError, PointInTimeSpec
 from lakeops_assets.features.point_in_time.statement import (
     EVENT_KEY,
@@ -75,7 +74,8 @@ def explain(lakehouse: Lakehouse, spec: PointInTimeSpec, key: Mapping[str, Any])
             f"a row of {spec.table} is identified by {', '.join(spec.primary_key)}, not by "
             f"{', '.join(key) or 'nothing'}"
         )
-    versions = recorded(lakehouse, spec.table).get("inputs", {})
+    # What is known by a cut-off stays so: the newest version tells as well as the one then.
+    versions = {str(t): lakehouse.version(t) or 0 for t in map(lakehouse.name, spec.tables)}
     wanted = pa.table({k: [v] for k, v in key.items()})
     same = " AND ".join(f"CAST(t.{quote(k)} AS STRING) = CAST(w.{quote(k)} AS STRING)" for k in key)
     found = lakehouse.query(

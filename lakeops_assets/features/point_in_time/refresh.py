@@ -94,6 +94,8 @@ def refresh_point_in_time(lakehouse: Lakehouse, spec: PointInTimeSpec) -> PointI
         return _nothing(lakehouse, spec, versions, state, "no source is newer")
     _check(lakehouse, spec, tables)
 
+    # The newest version holds the same rows as the newest that changed any, and VACUUM spares it.
+    at = {name: lakehouse.version(name) or 0 for name in versions}
     change = _since(lakehouse, spec, tables, versions, state)
     before = None if change.again else datetime.fromisoformat(state["known_until"])
     known_until = max((t for t in (before, change.known_until) if t is not None), default=None)
@@ -103,7 +105,7 @@ def refresh_point_in_time(lakehouse: Lakehouse, spec: PointInTimeSpec) -> PointI
         first = None
     else:
         first = min(t for t in (change.first, before + _MICROSECOND) if t is not None)
-    rows = compute(lakehouse, spec, Bounds(first, known_until), versions=versions)
+    rows = compute(lakehouse, spec, Bounds(first, known_until), versions=at)
     now = {
         "digest": spec.digest,
         "inputs": versions,
@@ -193,7 +195,7 @@ def _since(
     if any(c.again for c in found):
         again = next(c.again for c in found if c.again)
     if again:
-        return _Change(known_until=_known_until(lakehouse, spec, tables, versions), again=again)
+        return _Change(known_until=_known_until(lakehouse, spec, tables), again=again)
     return _Change(
         min((c.first for c in found if c.first is not None), default=None),
         max((c.known_until for c in found if c.known_until is not None), default=None),
@@ -250,14 +252,10 @@ def _known_until(
     lakehouse: Lakehouse,
     spec: PointInTimeSpec,
     tables: Mapping[str, TableName],
-    versions: Mapping[str, int],
 ) -> datetime | None:
     found = []
     for written, column in _clock(spec):
-        name = tables[written]
-        rows = lakehouse.query(
-            f"SELECT max({quote(column)}) AS last FROM {name} VERSION AS OF {versions[str(name)]}"
-        )
+        rows = lakehouse.query(f"SELECT max({quote(column)}) AS last FROM {tables[written]}")
         found.append(rows.read_all()["last"][0].as_py())
     return max((t for t in found if t is not None), default=None)
 
