@@ -178,3 +178,11 @@ def test_dg_scaffolds_a_commented_example(clone: Path, name: str) -> None:
     assert "#" in path.read_text()
     if name == "FeatureTable":
         assert "shop.customers" in (path.parent / "features.sql").read_text()
+
+
+def test_a_run_without_a_name_leaves_out_what_waits_to_be_named(copied: Path) -> None:
+    """Sample flights are landed for those who ask for them, so `make run` stays short."""
+    done = lakeops(copied, "run", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {o["asset"].split("/")[0] for o in json.loads(done.stdout)["outcomes"]} == {"churn"}
+    assert not (copied / "state" / "landing" / "flight_delay").exists()
