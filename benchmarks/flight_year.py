@@ -95,11 +95,13 @@ def report(early: list[Seconds], late: list[Seconds], parts: list[str]) -> None:
     def cpu(some: list[Seconds], names: list[str]) -> float:
         return sum(c for d in some for n in names for _, c in d[n]) / len(some)
 
-    for names in [[p] for p in parts] + [parts]:
+    # Maintenance is not in the sum: it is weekly, and a few days hold none of it or one.
+    for names in [[p] for p in parts] + [[p for p in parts if p != "maintenance"]]:
         one, other = cpu(early, names), cpu(late, names)
         wall = sum(w for d in late for n in names for w, _ in d[n]) / len(late)
         name = names[0] if len(names) == 1 else "**all**"
-        print(f"| {name} | {one:.2f} | {other:.2f} | {other / one:.2f} | {wall:.2f} |")
+        ratio = f"{other / one:.2f}" if one else ""
+        print(f"| {name} | {one:.2f} | {other:.2f} | {ratio} | {wall:.2f} |")
 
 
 def main() -> None:
