@@ -82,8 +82,10 @@ def measure_coverage(
         else f"CAST({_literal(now)} AS TIMESTAMP) AS __newest_{i}"
         for i, name in enumerate(timestamps)
     ]
+    # count_if is null and not 0 on DuckDB where no row says true or false.
     counts = [
-        f"count_if({_covered(s, schema.field(s.feature).type, timestamps)}) AS __covered_{i}"
+        f"count(CASE WHEN {_covered(s, schema.field(s.feature).type, timestamps)} THEN 1 END) "
+        f"AS __covered_{i}"
         for i, s in enumerate(specs)
     ]
     newest = [f"max(__newest_{i}) AS __newest_{i}" for i in range(len(timestamps))]
