@@ -90,7 +90,8 @@ def run(
     """Land the sample where nothing was landed yet, and materialize what is not up to date.
 
     Args:
-        products: Products to run; all when empty.
+        products: Products to run. When empty all, but for those whose sample data is landed by
+            name and has not been.
         settings: Where state lives.
         report: Called with what is being worked on and a detail.
 
@@ -101,7 +102,7 @@ def run(
     report("loading", "asset graph")
     definitions = build_definitions()
     graph = definitions.resolve_asset_graph()
-    chosen = _choose(products, graph)
+    chosen = _choose(products, graph, settings)
     landed = _land_samples(chosen, settings)
     keys = [
         k
@@ -143,7 +144,7 @@ def run(
     )
 
 
-def _choose(products: Sequence[str], graph: AssetGraph) -> list[str]:
+def _choose(products: Sequence[str], graph: AssetGraph, settings: Settings) -> list[str]:
     there = sorted({graph.get(k).group_name or "" for k in graph.materializable_asset_keys})
     unknown = [p for p in products if p not in there]
     if unknown:
@@ -151,18 +152,25 @@ def _choose(products: Sequence[str], graph: AssetGraph) -> list[str]:
             f"there is no product {', '.join(unknown)}; products: {', '.join(there)}. "
             "`lakeops new NAME` makes one"
         )
-    return list(products) or there
+    waiting = {s.name for s in samples.SAMPLES.values() if s.by_name and _nothing(s.name, settings)}
+    return list(products) or [p for p in there if p not in waiting]
 
 
 def _land_samples(products: Sequence[str], settings: Settings) -> int:
-    """Land the whole sample of a product that has one and whose landing folder is empty."""
+    """Land the first batches of the sample of a product whose landing folder is empty."""
     landed = 0
     for product in products:
-        folder = settings.landing_root / product
-        empty = not folder.is_dir() or not any(p.is_file() for p in folder.rglob("*"))
-        if product in samples.SAMPLES and empty:
-            landed += len(samples.land(samples.sample(product), settings.landing_root).files)
+        if product in samples.SAMPLES and _nothing(product, settings):
+            sample = samples.sample(product)
+            batches = sample.first_batches
+            landed += len(samples.land(sample, settings.landing_root, batches).files)
     return landed
+
+
+def _nothing(product: str, settings: Settings) -> bool:
+    """Return whether no file of a product has landed."""
+    folder = settings.landing_root / product
+    return not folder.is_dir() or not any(p.is_file() for p in folder.rglob("*"))
 
 
 def prepare_dagster_home(settings: Settings) -> None:

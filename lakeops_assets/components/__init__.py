@@ -10,4 +10,7 @@ from lakeops_assets.components.feature_table import FeatureTable as FeatureTable
 from lakeops_assets.components.kpi_monitor import KpiMonitor as KpiMonitor
 from lakeops_assets.components.maintenance import Maintenance as Maintenance
 from lakeops_assets.components.monitor import Monitor as Monitor
+from lakeops_assets.components.point_in_time_features import (
+    PointInTimeFeatures as PointInTimeFeatures,
+)
 from lakeops_assets.components.tabular_model import TabularModel as TabularModel

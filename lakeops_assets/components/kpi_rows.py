@@ -177,6 +177,8 @@ def _statement(
     known = f"unix_micros({at}) + {spec.label_delay // timedelta(microseconds=1)}"
     if inputs.labelled_at:
         known = "t.known_at"
+    # Scores carry the key alone: where something else decided, only rows that had no label count.
+    held_out = "FALSE" if trained.split_by else models.split_condition(trained)
     return f"""
         SELECT {literal(version)} AS model_version, window_start, at, score, label,
             CASE WHEN label IS NULL THEN NULL ELSE known_at END AS known_at
@@ -198,7 +200,7 @@ def _statement(
             ) AS s
             WHERE label IS NULL OR at <= known_at
         ) AS s
-        WHERE place = 1 AND ({models.split_condition(trained)} OR NOT EXISTS (
+        WHERE place = 1 AND ({held_out} OR NOT EXISTS (
             SELECT 1 FROM {inputs.features} VERSION AS OF {trained.data_version} AS t
             WHERE {same} AND t.{quote(trained.label)} IS NOT NULL
         ))"""

@@ -62,8 +62,12 @@ def new_product(folder: Path, product: str) -> list[Path]:
 
 
 def _document(type_name: str, product: str) -> str:
-    """Return the part of the example product that declares one component type."""
-    documents = _template("defs.yaml", product).split("\n---\n")
+    """Return an example of one component type: a part of the example product, or one of its own."""
+    documents = [
+        document
+        for name in ("defs.yaml", "point_in_time.yaml")
+        for document in _template(name, product).split("\n---\n")
+    ]
     wanted = f"type: {type_name}\n"
     return next(d.lstrip() for d in documents if wanted in d) + "\n"
 

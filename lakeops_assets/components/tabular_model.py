@@ -79,6 +79,11 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
     test_share: float = Field(
         default=0.2, description="Share of the keys that is held out from every training."
     )
+    split_by: list[str] = Field(
+        default_factory=list,
+        description="Columns whose hash decides which rows are held out, such as a day whose rows "
+        "tell of each other; the primary key when empty.",
+    )
     seed: int = Field(default=0, description="Seed of the estimator and of the bootstrap.")
     retrain_share: float = Field(
         default=0.0,
@@ -141,6 +146,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             params=self.params,
             categorical=tuple(self.categorical),
             test_share=self.test_share,
+            split_by=tuple(self.split_by),
             seed=self.seed,
         )
 

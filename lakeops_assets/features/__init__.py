@@ -1,7 +1,7 @@
 """Feature tables: one row per key, made by a SELECT, kept current by MERGE.
 
-Owns how a feature table is computed, which of its rows a change upstream can have touched, and how
-well its features are covered.
+Owns how a feature table is computed, which of its rows a change upstream can have touched, how well
+its features are covered, and what a row may see of the past; `point_in_time` has the latter.
 """
 
 from lakeops_assets.features.coverage import Coverage, CoverageSpec, measure_coverage

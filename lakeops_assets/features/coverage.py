@@ -82,9 +82,9 @@ def measure_coverage(
         else f"CAST({_literal(now)} AS TIMESTAMP) AS __newest_{i}"
         for i, name in enumerate(timestamps)
     ]
-    # Of no row with a time there is no newest one, and the count of what is as new is NULL.
+    # count_if is null and not 0 on DuckDB where no row says true or false.
     counts = [
-        f"coalesce(count_if({_covered(s, schema.field(s.feature).type, timestamps)}), 0) "
+        f"count(CASE WHEN {_covered(s, schema.field(s.feature).type, timestamps)} THEN 1 END) "
         f"AS __covered_{i}"
         for i, s in enumerate(specs)
     ]

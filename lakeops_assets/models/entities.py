@@ -64,6 +64,7 @@ class TrainingRows:
         data_version: Delta version of the feature table.
         label: Column with the label.
         primary_key: Columns that identify a row.
+        split_by: Columns whose hash decided which rows were held out; the key's when empty.
         test_share: Share of the keys that was held out.
         split_salt: Salt of the split; see `split_condition`.
     """
@@ -71,6 +72,7 @@ class TrainingRows:
     data_version: int
     label: str
     primary_key: tuple[str, ...]
+    split_by: tuple[str, ...]
     test_share: float
     split_salt: str
 

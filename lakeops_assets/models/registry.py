@@ -178,6 +178,7 @@ class ModelRegistry(TrainingLog):
             data_version=logged_model_info(model).data_version,
             label=params["label"],
             primary_key=tuple(json.loads(model.tags[SCORING])["primary_key"]),
+            split_by=tuple(json.loads(params.get("split_by", "[]"))),
             test_share=float(params["test_share"]),
             split_salt=params["split_salt"],
         )

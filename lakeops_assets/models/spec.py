@@ -34,6 +34,9 @@ class ModelSpec:
         params: Parameters of the estimator.
         categorical: Features that are categories though they are numbers; text always is.
         test_share: Share of the keys that is held out from training.
+        split_by: Columns whose hash decides which rows are held out, so that rows with equal
+            values are on one side; those of the primary key when empty. Change it and held-out
+            rows are trained on.
         split_salt: Makes the split another one; change it and held-out rows are trained on.
         seed: Seed of the estimator and of the bootstrap.
     """
@@ -49,6 +52,7 @@ class ModelSpec:
     params: Mapping[str, Any] = field(default_factory=dict)
     categorical: tuple[str, ...] = ()
     test_share: float = 0.2
+    split_by: tuple[str, ...] = ()
     split_salt: str = "lakeops"
     seed: int = 0
 

@@ -1,7 +1,8 @@
 """Which rows are held out: decided by a hash of the key, in SQL and in Python alike.
 
 A key is always on the same side, whatever rows come or go, so no version of a model was ever
-trained on a row that another is tested on.
+trained on a row that another is tested on. Rows that tell of each other, such as those of one day,
+belong on one side: then the column that they share is what is hashed.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ class Split(Protocol):
         ...
 
     @property
+    def split_by(self) -> Sequence[str]:
+        """Columns whose hash decides; the primary key when empty."""
+        ...
+
+    @property
     def test_share(self) -> float:
         """Share of the keys that is held out."""
         ...
@@ -46,35 +52,41 @@ def split_condition(spec: Split) -> str:
 
     MD5 in lower-case hexadecimal digits exists in every engine and compares as text.
     """
-    keys = ", ".join(f"CAST({quote(k)} AS STRING)" for k in spec.primary_key)
+    keys = ", ".join(f"CAST({quote(k)} AS STRING)" for k in split_columns(spec))
     joined = f"concat_ws('|', {literal(spec.split_salt)}, {keys})"
     return f"substr(md5({joined}), 1, {DIGITS}) < '{_threshold(spec)}'"
+
+
+def split_columns(spec: Split) -> Sequence[str]:
+    """Return the columns whose hash decides."""
+    return spec.split_by or spec.primary_key
 
 
 def is_held_out(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
     """Return for each row (shape `(n,)`, bool) whether it is held out.
 
     Raises:
-        ModelError: A key is missing or neither integer nor text, so that engines could write it
-            differently.
+        ModelError: A key is missing, or neither integer, text nor date, so that engines could
+            write it differently.
     """
     import numpy as np
     import pandas as pd
 
-    for key in spec.primary_key:
+    for key in split_columns(spec):
         if key not in frame:
             raise ModelError(
                 f"the key {key} is not a column; there are: {', '.join(map(str, frame))}"
             )
         if not (
             pd.api.types.is_integer_dtype(frame[key])
-            or pd.api.types.infer_dtype(frame[key]) == "string"
+            or pd.api.types.infer_dtype(frame[key]) in ("string", "date")
         ):
             raise ModelError(
-                f"the key {key} has the type {frame[key].dtype}; the split needs integers or text"
+                f"the key {key} has the type {frame[key].dtype}; the split needs integers, text "
+                "or dates"
             )
     threshold = _threshold(spec)
-    joined = zip(*(frame[key] for key in spec.primary_key), strict=True)
+    joined = zip(*(frame[key] for key in split_columns(spec)), strict=True)
     return np.fromiter(
         (_hash("|".join([spec.split_salt, *map(str, key)])) < threshold for key in joined),
         dtype=bool,

@@ -154,6 +154,8 @@ class TrainingLog:
         client.log_inputs(run_id, datasets=[dataset_input(dataset)])
         params = {"estimator": spec.estimator, "seed": spec.seed, "test_share": spec.test_share}
         params |= {"label": spec.label, "split_salt": spec.split_salt}
+        if spec.split_by:
+            params["split_by"] = json.dumps(spec.split_by)
         params |= {f"params.{k}": v for k, v in spec.params.items()}
         shown = {k: str(v)[:500] for k, v in params.items()}
         tags = {

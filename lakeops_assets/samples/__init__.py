@@ -4,10 +4,11 @@ Owns which rows arrive on which day; the days that are already in the landing fo
 state.
 """
 
+from lakeops_assets.samples.flights import FLIGHTS
 from lakeops_assets.samples.replay import Delivery, Landed, Sample, SampleError, land
 from lakeops_assets.samples.telco import CHURN
 
-SAMPLES = {CHURN.name: CHURN}
+SAMPLES = {s.name: s for s in (CHURN, FLIGHTS)}
 
 
 def sample(name: str) -> Sample:

@@ -1,17 +1,19 @@
-"""Deal the rows of a data set to days and land them as files."""
+"""Land the rows of a data set as files, on the day on which each became known."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# Rows, and the day on which each arrives (Series of dates with the same index).
+Arriving: TypeAlias = "tuple[pd.DataFrame, pd.Series]"
 
 
 class SampleError(ValueError):
@@ -25,15 +27,17 @@ class Delivery:
     Attributes:
         table: Landing table, which is also the bronze table.
         format: Format of its files.
-        delay_days: How many days after a row of the sample its part in this table arrives.
-        rows: Takes all rows of the sample (DataFrame) and the day each of its parts arrives
-            (Series of dates, same index), and returns this table's columns.
+        first_day: Day of its first file; there is one for each day.
+        last_day: Day of its last file.
+        rows: Takes the data set as `Sample.load` returns it, and returns this table's rows and the
+            day each of them arrives.
     """
 
     table: str
     format: Literal["csv", "json"]
-    rows: Callable[[pd.DataFrame, pd.Series], pd.DataFrame]
-    delay_days: int = 0
+    first_day: date
+    last_day: date
+    rows: Callable[[Mapping[str, pd.DataFrame]], Arriving]
 
 
 @dataclass(frozen=True)
@@ -42,24 +46,26 @@ class Sample:
 
     Attributes:
         name: Product that it is made for.
-        load: Returns all rows.
-        key: Column whose hash deals a row to a day; unique.
-        first_day: First day of the replay.
-        days: Number of days over which rows arrive.
+        load: Returns the frames that the deliveries are made from, by name.
         deliveries: Landing tables.
+        first_batches: How many daily batches `lakeops run` lands where nothing was landed yet; all
+            when None.
+        by_name: Whether it is landed only for those who name it. `lakeops run` without a name
+            leaves such a product out until something of it has landed.
     """
 
     name: str
-    load: Callable[[], pd.DataFrame]
-    key: str
-    first_day: date
-    days: int
+    load: Callable[[], Mapping[str, pd.DataFrame]]
     deliveries: tuple[Delivery, ...]
+    first_batches: int | None = None
+    by_name: bool = False
 
     @property
-    def batches(self) -> int:
-        """Number of daily batches until the last delayed part has arrived."""
-        return self.days + max(d.delay_days for d in self.deliveries)
+    def days(self) -> tuple[date, ...]:
+        """Days of the replay, one batch each."""
+        first = min(d.first_day for d in self.deliveries)
+        last = max(d.last_day for d in self.deliveries)
+        return tuple(first + timedelta(days=i) for i in range((last - first).days + 1))
 
 
 @dataclass(frozen=True)
@@ -91,46 +97,36 @@ def land(sample: Sample, landing_root: Path, batches: int | None = None) -> Land
         landing_root: Folder of all landing folders; files go to `<root>/<sample>/<table>/`.
         batches: Number of days; all that remain when None.
     """
-    days = [sample.first_day + timedelta(days=i) for i in range(sample.batches)]
-    due = [d for d in days if not _complete(sample, landing_root, d)]
+    due = [d for d in sample.days if not _complete(sample, landing_root, d)]
     chosen = due if batches is None else due[:batches]
     if not chosen:
         return Landed((), None, None, 0)
-    frame = sample.load()
-    offsets = frame[sample.key].map(lambda key: _day(key, sample.days))
+    frames = sample.load()
+    parts = {d.table: _by_day(d, frames) for d in sample.deliveries}
     files: list[Path] = []
-    parts = {d.table: _dealt(sample, d, frame, offsets) for d in sample.deliveries}
     for day in chosen:
         for delivery in sample.deliveries:
-            rows = parts[delivery.table].get(day)
             path = _path(sample, landing_root, delivery, day)
-            if rows is not None and not path.exists():
-                _write(path, rows, delivery.format)
+            if _delivers(delivery, day) and not path.exists():
+                _write(path, parts[delivery.table](day), delivery.format)
                 files.append(path)
     return Landed(tuple(files), chosen[0], chosen[-1], len(due) - len(chosen))
 
 
-def _dealt(
-    sample: Sample, delivery: Delivery, frame: pd.DataFrame, offsets: pd.Series
-) -> Mapping[date, pd.DataFrame]:
-    arrives = offsets.map(
-        lambda offset: sample.first_day + timedelta(days=int(offset) + delivery.delay_days)
-    )
-    rows = delivery.rows(frame, arrives)
-    return {day: rows[arrives == day] for day in arrives.unique()}
+def _by_day(
+    delivery: Delivery, frames: Mapping[str, pd.DataFrame]
+) -> Callable[[date], pd.DataFrame]:
+    rows, arrives = delivery.rows(frames)
+    places = rows.groupby(arrives.to_numpy(), sort=False).indices
+    return lambda day: rows.iloc[places.get(day, [])]
 
 
-def _day(key: object, days: int) -> int:
-    digest = hashlib.sha256(str(key).encode()).digest()
-    return int.from_bytes(digest[:8], "big") % days
+def _delivers(delivery: Delivery, day: date) -> bool:
+    return delivery.first_day <= day <= delivery.last_day
 
 
 def _complete(sample: Sample, root: Path, day: date) -> bool:
-    expected = [
-        d
-        for d in sample.deliveries
-        if d.delay_days <= (day - sample.first_day).days < sample.days + d.delay_days
-    ]
+    expected = [d for d in sample.deliveries if _delivers(d, day)]
     return all(_path(sample, root, d, day).exists() for d in expected)
 
 

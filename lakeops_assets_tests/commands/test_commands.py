@@ -156,11 +156,20 @@ def clone(tmp_path: Path) -> Path:
 def test_dg_lists_the_component_types(clone: Path) -> None:
     done = dg(clone, "list", "components", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in ("BronzeTable", "FeatureTable", "TabularModel", "BatchScores", "Monitor"):
+    for name in (
+        "BronzeTable",
+        "FeatureTable",
+        "PointInTimeFeatures",
+        "TabularModel",
+        "BatchScores",
+        "Monitor",
+    ):
         assert f"lakeops_assets.components.{name}" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["BronzeTable", "FeatureTable", "TabularModel", "Monitor"])
+@pytest.mark.parametrize(
+    "name", ["BronzeTable", "FeatureTable", "PointInTimeFeatures", "TabularModel", "Monitor"]
+)
 def test_dg_scaffolds_a_commented_example(clone: Path, name: str) -> None:
     done = dg(clone, "scaffold", "defs", f"lakeops_assets.components.{name}", "shop")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -170,3 +179,11 @@ def test_dg_scaffolds_a_commented_example(clone: Path, name: str) -> None:
     assert "#" in path.read_text()
     if name == "FeatureTable":
         assert "shop.customers" in (path.parent / "features.sql").read_text()
+
+
+def test_a_run_without_a_name_leaves_out_what_waits_to_be_named(copied: Path) -> None:
+    """Sample flights are landed for those who ask for them, so `make run` stays short."""
+    done = lakeops(copied, "run", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {o["asset"].split("/")[0] for o in json.loads(done.stdout)["outcomes"]} == {"churn"}
+    assert not (copied / "state" / "landing" / "flight_delay").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import date, timedelta
 
 import pandas as pd
 import pyarrow as pa
@@ -70,10 +71,25 @@ def test_another_salt_is_another_split() -> None:
 
 @pytest.mark.parametrize("values", [[1.5, 2.0], [True, False], pd.to_datetime(["2026-01-01"] * 2)])
 def test_keys_that_engines_write_differently_are_refused(values: object) -> None:
-    with pytest.raises(ModelError, match="integers or text"):
+    with pytest.raises(ModelError, match="integers, text or dates"):
         is_held_out(spec(), pd.DataFrame({"a": values}))
 
 
 def test_a_missing_key_names_the_columns() -> None:
     with pytest.raises(ModelError, match="there are: b, c"):
         is_held_out(spec(), pd.DataFrame({"b": [1], "c": [2]}))
+
+
+def test_rows_of_one_day_are_on_one_side(lakehouse: Lakehouse) -> None:
+    """A date is written alike by SQL and Python, and the other key has no say."""
+    days = [date(2013, 1, 1) + timedelta(days=i) for i in range(60)]
+    frame = pd.DataFrame({"a": range(600), "day": [days[i % 60] for i in range(600)]})
+    model = spec(split_by=("day",), test_share=0.3)
+    held = is_held_out(model, frame)
+    assert frame.assign(held=held).groupby("day")["held"].nunique().max() == 1
+    assert 0.1 < held.mean() < 0.5
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    lakehouse.create("t.days", table.schema)
+    lakehouse.append("t.days", table)
+    sql = f"SELECT {split_condition(model)} AS held FROM t.days ORDER BY a"
+    assert lakehouse.query(sql).read_all()["held"].to_pylist() == list(held)

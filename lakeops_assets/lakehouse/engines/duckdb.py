@@ -25,6 +25,8 @@ from lakeops_assets.lakehouse.engines.deltars import (
 from lakeops_assets.lakehouse.engines.deltars_files import data_files, feed_gap, stored_files
 from lakeops_assets.lakehouse.engines.duckdb_query import (
     BATCH_ROWS,
+    NEW,
+    all_new,
     check_keys,
     connect,
     differences,
@@ -249,7 +251,13 @@ class DuckDBEngine:
             )
             if changed.num_rows == 0:
                 return Commit(table.version(), written=False, reason="no row differs")
-            result = merge_rows(table, changed, keys, transaction, metadata, evolve=evolve)
+            if all_new(changed):
+                # No file of the table has to be rewritten, nor read again.
+                new = Counted(as_reader(changed.select(columns)))
+                return write_rows(table, new, "append", transaction, metadata, evolve=evolve)
+            result = merge_rows(
+                table, changed.drop_columns([NEW]), keys, transaction, metadata, evolve=evolve
+            )
         return Commit(
             int(table.version()),
             inserted=int(result["num_target_rows_inserted"]),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 BATCH_ROWS = 65_536
+# Marks the rows of a merge whose key the target does not have.
+NEW = "__lakeops_new"
 # Types that a query may end in and Delta does not have, and what Spark would have returned.
 OUTPUT_TYPES = {
     "HUGEINT": "BIGINT",
@@ -211,7 +213,10 @@ def differences(
     *,
     delete_missing: bool,
 ) -> pa.Table:
-    """Return the staged rows that differ from the target, and which of its rows are gone."""
+    """Return the staged rows that differ from the target, and which of its rows are gone.
+
+    `NEW` tells the rows whose key the target does not have.
+    """
     same_key = " AND ".join(f't."{k}" = s."{k}"' for k in keys)
     values = [c for c in columns if c not in keys]
     differs = " OR ".join(
@@ -220,15 +225,21 @@ def differences(
     )
     selected = ", ".join(f's."{c}"' for c in columns)
     statement = (
-        f"SELECT {selected}, false AS {DELETE} FROM staged s LEFT JOIN target t ON {same_key} "
+        f'SELECT {selected}, false AS {DELETE}, t."{keys[0]}" IS NULL AS {NEW} '
+        f"FROM staged s LEFT JOIN target t ON {same_key} "
         f'WHERE t."{keys[0]}" IS NULL OR ({differs or "false"})'
     )
     if delete_missing:
         gone = ", ".join(f't."{c}"' if c in existing else f'NULL AS "{c}"' for c in columns)
         statement += (
-            f" UNION ALL SELECT {gone}, true FROM target t ANTI JOIN staged s ON {same_key}"
+            f" UNION ALL SELECT {gone}, true, false FROM target t ANTI JOIN staged s ON {same_key}"
         )
     return connection.sql(statement).to_arrow_table()
+
+
+def all_new(changed: pa.Table) -> bool:
+    """Return whether none of the rows that differ has a key that the target has."""
+    return all(changed[NEW].to_pylist())
 
 
 def _literal(text: str) -> str:
