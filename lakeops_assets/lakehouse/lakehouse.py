@@ -203,10 +203,16 @@ class Lakehouse:
         transaction: Transaction | None = None,
         metadata: Mapping[str, str] | None = None,
         evolve: bool = False,
+        where: str | None = None,
     ) -> Commit:
-        """Replace all rows in one commit; see `Engine.overwrite`."""
+        """Replace all rows, or those that meet a condition, in one commit; see the engine's."""
         return self.engine.overwrite(
-            self._existing(table), source, transaction=transaction, metadata=metadata, evolve=evolve
+            self._existing(table),
+            source,
+            transaction=transaction,
+            metadata=metadata,
+            evolve=evolve,
+            where=where,
         )
 
     def merge(
