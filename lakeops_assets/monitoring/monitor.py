@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lakeops_assets.lakehouse import (
     Commit,
     Lakehouse,
     LakehouseError,
+    TableAt,
     TableName,
     TableNotFoundError,
-    Transaction,
 )
+from lakeops_assets.lakehouse.statements import quote
 from lakeops_assets.monitoring.columns import monitored_columns
-from lakeops_assets.monitoring.drift import drift
+from lakeops_assets.monitoring.drift import comparisons, drift, drift_schema
 from lakeops_assets.monitoring.findings import DriftFinding, newest_findings
 from lakeops_assets.monitoring.profile import TABLE_ROW, profile, profile_schema
 from lakeops_assets.monitoring.scan import scan
 from lakeops_assets.monitoring.sketch import GroupSketch
 from lakeops_assets.monitoring.spec import MonitorSpec, MonitorSpecError
+from lakeops_assets.monitoring.state import Baseline, State, recorded, unchanged, write
 from lakeops_assets.monitoring.statements import columns_of
+from lakeops_assets.monitoring.windows import Window, changed_windows, followers, named
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-# Names the writer in the metric tables' transactions and what it records with a commit.
-APP_ID = "monitoring"
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """What a table is compared with.
-
-    Attributes:
-        table: The table.
-        version: Delta version that is read.
-        where: Which of its rows; None for all.
-    """
-
-    table: TableName
-    version: int
-    where: str | None
 
 
 @dataclass(frozen=True)
@@ -56,6 +40,7 @@ class MonitorResult:
         version: Delta version of the monitored table that was profiled.
         baseline: What it was compared with; None without a baseline.
         windows: Windows in the profile table, over all granularities.
+        refreshed: How many of them this refresh computed.
         findings: Columns whose newest window is unlike the baseline, the largest effect first.
         reason: What was profiled and why, or why nothing was.
     """
@@ -65,7 +50,25 @@ class MonitorResult:
     version: int
     baseline: Baseline | None
     windows: int
+    refreshed: int
     findings: tuple[DriftFinding, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What of a profile is computed.
+
+    Attributes:
+        windows: Windows; None for all.
+        baseline: Whether the rows of the baseline are.
+        replaced: Condition for the rows that the new ones replace; None for all.
+        reason: Why not less.
+    """
+
+    windows: frozenset[Window] | None
+    baseline: bool
+    replaced: str | None
     reason: str
 
 
@@ -82,11 +85,14 @@ def refresh(
 ) -> MonitorResult:
     """Profile a table and its drift into `<table>_profile_metrics` and `<table>_drift_metrics`.
 
-    Each table is replaced in one commit, which records the versions and the spec it was made
-    from. When those are the same again nothing is read and nothing written; a run that was killed
+    Each table is written in one commit, which records the versions and the spec it was made from.
+    When those are the same again nothing is read and nothing written; a run that was killed
     between the two commits goes on with the second. A snapshot keeps the windows of earlier
     versions of the table, so that versions can be compared: its window starts and ends at `now`.
-    Windows of the other kinds are computed from the rows that the table has.
+    Of the other kinds only the windows are computed again in which a row was added, changed or
+    removed since, by the table's change feed; what comes out is what a profile of all rows would
+    be, except that each row says the version it was computed from. Where the change feed does not
+    tell, all windows are computed, and the result says why.
 
     Args:
         lakehouse: Where the tables are.
@@ -111,34 +117,45 @@ def refresh(
     schema = lakehouse.schema(name, at)
     spec.check(schema, name)
     _check_slices(spec, schema, name)
-    state = _describe(name, at, compared, spec, monitor_version)
+    state = State.of(name, at, schema, compared, spec.digest, monitor_version)
 
     profile_table, drift_table = name.beside("profile_metrics"), name.beside("drift_metrics")
-    if _state(lakehouse, profile_table) == state:
-        profiled = _unchanged(lakehouse, profile_table)
+    scope = _Scope(frozenset(), baseline=False, replaced="false", reason="")
+    if recorded(lakehouse, profile_table) == state:
+        profiled = unchanged(lakehouse, profile_table)
     else:
-        rows = _profile(lakehouse, name, at, schema, compared, spec, now, monitor_version)
-        profiled = _replace(lakehouse, profile_table, rows, state, f"Profile of {name}")
-    if _state(lakehouse, drift_table) == state:
-        drifted = _unchanged(lakehouse, drift_table)
+        scope = _scope(lakehouse, name, spec, state)
+        rows = _profile(lakehouse, name, schema, compared, spec, now, state, scope)
+        profiled = write(
+            lakehouse,
+            profile_table,
+            rows,
+            state,
+            description=f"Profile of {name}",
+            where=scope.replaced,
+        )
+    existing = _existing(lakehouse, profile_table, profiled.version, spec)
+    if recorded(lakehouse, drift_table) == state:
+        drifted = unchanged(lakehouse, drift_table)
     else:
-        rows = lakehouse.read(profile_table, version=profiled.version).read_all()
-        drifted = _replace(lakehouse, drift_table, drift(rows, spec), state, f"Drift of {name}")
+        drifted = _drift(lakehouse, name, profiled.version, existing, spec, state)
 
-    summary = _summary(lakehouse, profile_table, profiled.version)
+    windows = {window for _, window in existing}
+    refreshed = len(windows if scope.windows is None else windows & scope.windows)
     return MonitorResult(
         profile=profiled,
         drift=drifted,
         version=at,
         baseline=compared,
-        windows=len(summary),
+        windows=len(windows),
+        refreshed=refreshed,
         findings=newest_findings(
             lakehouse.at(profile_table, profiled.version),
             lakehouse.at(drift_table, drifted.version),
             spec,
             lakehouse,
         ),
-        reason=_reason(state, profiled, drifted, summary),
+        reason=_reason(state, profiled, drifted, scope, len(windows), refreshed),
     )
 
 
@@ -175,97 +192,73 @@ def _baseline(
     return Baseline(name, _version(lakehouse, name), where)
 
 
-# State: what the metric tables were made from
-
-
-def _describe(
-    table: TableName,
-    version: int,
-    baseline: Baseline | None,
-    spec: MonitorSpec,
-    monitor_version: int,
-) -> dict[str, Any]:
-    return {
-        "table": str(table),
-        "version": version,
-        "baseline": None
-        if baseline is None
-        else {
-            "table": str(baseline.table),
-            "version": baseline.version,
-            "where": baseline.where,
-        },
-        "spec": spec.digest,
-        "monitor_version": monitor_version,
-    }
-
-
-def _state(lakehouse: Lakehouse, table: TableName) -> dict[str, Any]:
-    """Return what the newest write of a metric table was made from; empty before the first."""
-    if not lakehouse.exists(table):
-        return {}
-    for commit in lakehouse.history(table, limit=50):
-        if APP_ID in commit.metadata:
-            return dict(json.loads(commit.metadata[APP_ID]))
-    return {}
-
-
-def _unchanged(lakehouse: Lakehouse, table: TableName) -> Commit:
-    version = lakehouse.version(table)
-    return Commit(version or 0, written=False, reason="made from the same versions and spec")
-
-
-def _replace(
-    lakehouse: Lakehouse,
-    table: TableName,
-    rows: pa.Table,
-    state: dict[str, Any],
-    description: str,
-) -> Commit:
-    lakehouse.create(table, rows.schema, description=description)
-    seen = lakehouse.transaction_version(table, APP_ID)
-    return lakehouse.overwrite(
-        table,
-        rows,
-        transaction=Transaction(APP_ID, 0 if seen is None else seen + 1),
-        metadata={APP_ID: json.dumps(state)},
-        evolve=lakehouse.schema(table).names != rows.schema.names,
-    )
-
-
 # Profile
+
+
+def _scope(lakehouse: Lakehouse, table: TableName, spec: MonitorSpec, state: State) -> _Scope:
+    """Return the least that has to be computed for the profile to be what the state says."""
+    there = table.beside("profile_metrics")
+    before = recorded(lakehouse, there)
+    fits = before is not None and lakehouse.schema(there).names == profile_schema(spec).names
+    if spec.kind == "snapshot":
+        version = f"log_type = 'BASELINE' OR logging_table_commit_version = {state.version}"
+        return _Scope(None, baseline=True, replaced=version if fits else None, reason="")
+    everything = _Scope(None, baseline=True, replaced=None, reason="")
+    if before is None or not fits:
+        return replace(everything, reason="the first profile of this format")
+    why = state.why_other(before)
+    if why:
+        return replace(everything, reason=why)
+    same_baseline = before.baseline == state.baseline
+    windows, why = frozenset[Window](), ""
+    if before.version < state.version:
+        found, why = changed_windows(lakehouse, table, before.version + 1, state.version, spec)
+        if found is None:
+            return replace(everything, reason=why)
+        windows = found
+    replaced = named(windows)
+    if not same_baseline:
+        replaced = f"log_type = 'BASELINE' OR {replaced}"
+    return _Scope(windows, baseline=not same_baseline, replaced=replaced, reason="")
 
 
 def _profile(
     lakehouse: Lakehouse,
     table: TableName,
-    version: int,
     schema: pa.Schema,
     baseline: Baseline | None,
     spec: MonitorSpec,
     now: datetime,
-    monitor_version: int,
+    state: State,
+    scope: _Scope,
 ) -> pa.Table:
     import pyarrow as pa
 
     columns = monitored_columns(schema, spec)
-    sketches = scan(
-        lakehouse,
-        table,
-        version,
-        columns,
-        spec,
-        windowed=spec.kind != "snapshot",
-        by_model=spec.kind == "inference_log",
-    )
-    parts = []
-    if spec.kind == "snapshot":
-        sketches = [_at(s, now) for s in sketches]
-        parts += _earlier(lakehouse, table, version, spec)
-    parts.append(
-        profile(sketches, spec, log_type="INPUT", version=version, monitor_version=monitor_version)
-    )
-    if baseline is not None:
+    parts = [profile_schema(spec).empty_table()]
+    if scope.windows is None or scope.windows:
+        sketches = scan(
+            lakehouse,
+            table,
+            state.version,
+            columns,
+            spec,
+            windowed=spec.kind != "snapshot",
+            by_model=spec.kind == "inference_log",
+            only=scope.windows,
+        )
+        if spec.kind == "snapshot":
+            sketches = [_at(s, now) for s in sketches]
+        parts.append(
+            profile(
+                sketches,
+                spec,
+                log_type="INPUT",
+                version=state.version,
+                monitor_version=state.monitor_version,
+            )
+        )
+    if baseline is not None and scope.baseline:
         there = lakehouse.schema(baseline.table, baseline.version)
         wanted = [c.name for c in columns]
         shared = tuple(
@@ -289,7 +282,7 @@ def _profile(
                 spec,
                 log_type="BASELINE",
                 version=baseline.version,
-                monitor_version=monitor_version,
+                monitor_version=state.monitor_version,
             )
         )
     return pa.concat_tables(parts)
@@ -299,44 +292,97 @@ def _at(sketched: GroupSketch, now: datetime) -> GroupSketch:
     return replace(sketched, group=replace(sketched.group, start=now, end=now))
 
 
-def _earlier(
+def _existing(
     lakehouse: Lakehouse, table: TableName, version: int, spec: MonitorSpec
-) -> list[pa.Table]:
-    """Return the windows that snapshots of other versions of the table have left."""
-    there = table.beside("profile_metrics")
-    wanted = profile_schema(spec)
-    if not lakehouse.exists(there) or lakehouse.schema(there).names != wanted.names:
-        return []
-    where = f"log_type = 'INPUT' AND logging_table_commit_version <> {version}"
-    return [lakehouse.read(there, where=where).read_all().cast(wanted)]
-
-
-# Summary
-
-
-def _summary(lakehouse: Lakehouse, table: TableName, version: int) -> list[dict[str, Any]]:
-    """Return granularity, start and rows of each window, oldest first."""
+) -> list[tuple[tuple[str | None, ...], Window]]:
+    """Return model and slice -> window of all groups of a profile table, oldest first."""
+    model = quote(spec.model_id_col) if spec.model_id_col else "CAST(NULL AS STRING)"
     sql = (
-        "SELECT granularity, window.start AS start, max(count) AS n FROM profile "
-        f"WHERE log_type = 'INPUT' AND column_name = '{TABLE_ROW}' AND slice_key IS NULL "
-        "GROUP BY granularity, window.start ORDER BY start"
+        f"SELECT {model} AS model, slice_key, slice_value, granularity, window.start AS start "
+        f"FROM profile WHERE log_type = 'INPUT' AND column_name = '{TABLE_ROW}' ORDER BY start"
     )
-    rows = lakehouse.query(sql, {"profile": lakehouse.at(table, version)}).read_all()
-    return list(rows.to_pylist())
+    rows = lakehouse.query(sql, {"profile": lakehouse.at(table, version)}).read_all().to_pylist()
+    return [
+        ((r["model"], r["slice_key"], r["slice_value"]), Window(r["granularity"], r["start"]))
+        for r in rows
+    ]
+
+
+# Drift
+
+
+def _drift(
+    lakehouse: Lakehouse,
+    table: TableName,
+    profile_version: int,
+    existing: list[tuple[tuple[str | None, ...], Window]],
+    spec: MonitorSpec,
+    state: State,
+) -> Commit:
+    """Compare the windows that were profiled since the drift was computed, and those after them."""
+    profile_table, drift_table = table.beside("profile_metrics"), table.beside("drift_metrics")
+    before = recorded(lakehouse, drift_table)
+    only = replaced = where = None
+    if (
+        before is not None
+        and before.baseline == state.baseline
+        and not state.why_other(before)
+        and lakehouse.schema(drift_table).names == drift_schema(spec).names
+    ):
+        inputs = {"profile": lakehouse.at(profile_table, profile_version)}
+        touched = _windows_of(
+            lakehouse,
+            "SELECT DISTINCT granularity, window.start AS start FROM profile WHERE log_type = "
+            f"'INPUT' AND logging_table_commit_version > {before.version}",
+            inputs,
+        )
+        inputs = {"drift": lakehouse.at(drift_table)}
+        compared = _windows_of(
+            lakehouse,
+            "SELECT DISTINCT granularity, window.start AS start FROM drift UNION "
+            "SELECT DISTINCT granularity, window_cmp.start AS start FROM drift "
+            "WHERE window_cmp IS NOT NULL",
+            inputs,
+        )
+        gone = compared - {window for _, window in existing}
+        only, needed = followers(existing, touched | gone)
+        replaced = named(only | gone)
+        where = f"log_type = 'BASELINE' OR {named(only | needed)}"
+    rows = lakehouse.read(profile_table, version=profile_version, where=where).read_all()
+    return write(
+        lakehouse,
+        drift_table,
+        drift(rows, spec, comparisons(rows, spec, only)),
+        state,
+        description=f"Drift of {table}",
+        where=replaced,
+    )
+
+
+def _windows_of(lakehouse: Lakehouse, sql: str, inputs: dict[str, TableAt]) -> frozenset[Window]:
+    rows = lakehouse.query(sql, inputs).read_all().to_pylist()
+    return frozenset(Window(r["granularity"], r["start"]) for r in rows)
+
+
+# Reason
 
 
 def _reason(
-    state: dict[str, Any], profiled: Commit, drifted: Commit, summary: list[dict[str, Any]]
+    state: State, profiled: Commit, drifted: Commit, scope: _Scope, windows: int, refreshed: int
 ) -> str:
-    what = f"version {state['version']} of {state['table']}"
-    against = state["baseline"]
+    what = f"version {state.version} of {state.table}"
+    against = state.baseline
     what += (
         f" against version {against['version']} of {against['table']}"
         if against
         else ", without a baseline to compare with"
     )
-    if not summary:
+    if not windows:
         return f"{what}: no row falls into a window, so there is nothing to profile"
     if not profiled.written and not drifted.written:
         return f"nothing new: {what} is profiled already"
-    return f"profiled {what}" if profiled.written else f"compared {what}"
+    if not profiled.written:
+        return f"compared {what}"
+    if scope.windows is None:
+        return f"profiled {what}" + (f", all windows: {scope.reason}" if scope.reason else "")
+    return f"profiled {what}: {refreshed} of {windows} windows have changed rows"

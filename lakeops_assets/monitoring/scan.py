@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,6 +20,7 @@ from lakeops_assets.monitoring.sketch import (
 )
 from lakeops_assets.monitoring.spec import MonitorSpec
 from lakeops_assets.monitoring.statements import Grouping
+from lakeops_assets.monitoring.windows import Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,6 +53,7 @@ def scan(
     windowed: bool,
     by_model: bool,
     condition: str | None = None,
+    only: Collection[Window] | None = None,
     exact_values: int = EXACT_VALUES,
 ) -> list[GroupSketch]:
     """Read a table and return the sketches of all groups.
@@ -70,6 +72,7 @@ def scan(
         windowed: Group by windows of the timestamp.
         by_model: Also group by the model's id.
         condition: Which rows are read, in Spark's dialect; None for all.
+        only: Windows that are wanted; None for all.
         exact_values: Quantiles are exact when a grouping has at most this many numbers.
 
     Raises:
@@ -82,7 +85,7 @@ def scan(
     has_models = spec.kind == "inference_log"
     found: list[GroupSketch] = []
     for grouping in statements.groupings(
-        spec, windowed=windowed, by_model=by_model, condition=condition
+        spec, windowed=windowed, by_model=by_model, condition=condition, only=only
     ):
         limited = _limit_slices(lakehouse, source, grouping)
         groups = _scan_grouping(
@@ -213,14 +216,14 @@ def _possible(spec: MonitorSpec, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _limit_slices(lakehouse: Lakehouse, source: TableAt, grouping: Grouping) -> Grouping:
-    """Return a grouping that makes no more slices than are kept."""
+    """Return a grouping that makes no more slices per window than are kept."""
     if grouping.slice_key is None:
         return grouping
-    sql = statements.slice_values(grouping.slice_key, grouping.condition)
-    values = lakehouse.query(sql, {"source": source}).read_all()["slice_value"].to_pylist()
-    if len(values) < FREQUENT_ITEMS:
+    sql = statements.most_slices(grouping)
+    most = lakehouse.query(sql, {"source": source}).read_all()["n"][0].as_py() or 0
+    if most <= FREQUENT_ITEMS:
         return grouping
-    return replace(grouping, condition=statements.only_slices(grouping, values))
+    return replace(grouping, condition=statements.only_frequent_slices(grouping))
 
 
 def _order(group: Group) -> tuple[str, ...]:

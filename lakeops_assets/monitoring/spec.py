@@ -43,8 +43,8 @@ class MonitorSpec:
         label_col: Column of the truth, where it is known.
         prediction_proba_col: Column of the predicted probability.
         slicing_exprs: Expressions in Spark's dialect. Each makes slices of its own: a condition
-            makes `true` and `false`, a column one per value (the most frequent 100). A row for
-            which the expression is null is in none of its slices.
+            makes `true` and `false`, a column one per value (the most frequent 100 of each window).
+            A row for which the expression is null is in none of its slices.
         columns: Columns to profile; all when empty.
         exclude: Columns to leave out, such as keys and identifiers, whose drift means nothing.
             The model id is left out by itself.

@@ -14,7 +14,7 @@ It is for tables that are too large to be sorted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from lakeops_assets.lakehouse.statements import parse_select, quote
@@ -22,6 +22,7 @@ from lakeops_assets.monitoring.columns import Column, ColumnKind
 from lakeops_assets.monitoring.granularity import Granularity
 from lakeops_assets.monitoring.sketch import FREQUENT_ITEMS
 from lakeops_assets.monitoring.spec import MonitorSpec
+from lakeops_assets.monitoring.windows import Window, within
 
 # Larger numbers cannot be squared and added up in a double.
 LARGEST = "1e140"
@@ -48,7 +49,12 @@ class Grouping:
 
 
 def groupings(
-    spec: MonitorSpec, *, windowed: bool, by_model: bool, condition: str | None
+    spec: MonitorSpec,
+    *,
+    windowed: bool,
+    by_model: bool,
+    condition: str | None,
+    only: Collection[Window] | None = None,
 ) -> list[Grouping]:
     """Return the ways of grouping that a spec asks for.
 
@@ -57,10 +63,15 @@ def groupings(
         windowed: Group by windows of the timestamp; a baseline and a snapshot have none.
         by_model: Also group by the model's id.
         condition: Which rows are read; None for all.
+        only: Windows that are wanted; None for all.
     """
     found: list[Grouping] = []
     for granularity in spec.windows if windowed else (None,):
         window = {}
+        if granularity is not None and only is not None:
+            condition = within(spec, only, granularity.text)
+            if condition is None:
+                continue
         if granularity is not None:
             timestamp = f"CAST({quote(str(spec.timestamp_col))} AS TIMESTAMP)"
             window["start"] = granularity.start_sql(timestamp)
@@ -83,22 +94,34 @@ def columns_of(expression: str) -> set[str]:
     return {c.name.lower() for c in parse_select(f"SELECT {expression}").find_all(exp.Column)}
 
 
-def slice_values(slice_key: str, condition: str) -> str:
-    """Return the SELECT for the most frequent values of a slicing expression."""
-    where = f"WHERE ({condition})" if condition else ""
+def most_slices(grouping: Grouping) -> str:
+    """Return the SELECT for the number of slices of the window that has most of them: `n`."""
     return (
-        "SELECT slice_value FROM ("
-        f"SELECT CAST(({slice_key}) AS STRING) AS slice_value FROM source {where}) AS sliced "
-        "WHERE slice_value IS NOT NULL GROUP BY slice_value "
-        f"ORDER BY count(*) DESC, slice_value LIMIT {FREQUENT_ITEMS}"
+        "SELECT max(n) AS n FROM (SELECT count(DISTINCT slice_value) AS n "
+        f"FROM ({_sliced(grouping)}) AS sliced GROUP BY start) AS counted"
     )
 
 
-def only_slices(grouping: Grouping, values: Sequence[str]) -> str:
-    """Return a condition that keeps the rows of some slices and of no other."""
-    listed = ", ".join("'" + v.replace("\\", "\\\\").replace("'", "\\'") + "'" for v in values)
-    kept = f"CAST(({grouping.slice_key}) AS STRING) IN ({listed})"
+def only_frequent_slices(grouping: Grouping) -> str:
+    """Return a condition that keeps the rows of each window's most frequent slices."""
+    frequent = (
+        "SELECT concat(start, ' ', slice_value) FROM (SELECT start, slice_value, row_number() "
+        "OVER (PARTITION BY start ORDER BY count(*) DESC, slice_value) AS position "
+        f"FROM ({_sliced(grouping)}) AS sliced WHERE slice_value IS NOT NULL "
+        f"GROUP BY start, slice_value) AS counted WHERE position <= {FREQUENT_ITEMS}"
+    )
+    kept = f"concat({_window(grouping)}, ' ', {grouping.keys['slice_value']}) IN ({frequent})"
     return f"({grouping.condition}) AND {kept}" if grouping.condition else kept
+
+
+def _sliced(grouping: Grouping) -> str:
+    where = f"WHERE ({grouping.condition})" if grouping.condition else ""
+    value = grouping.keys["slice_value"]
+    return f"SELECT {_window(grouping)} AS start, {value} AS slice_value FROM source {where}"
+
+
+def _window(grouping: Grouping) -> str:
+    return f"CAST({grouping.keys.get('start', '0')} AS STRING)"
 
 
 def moments(
