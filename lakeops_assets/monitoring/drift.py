@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lakeops_assets.monitoring import statistics
 from lakeops_assets.monitoring.columns import TEMPORAL_TYPES
+from lakeops_assets.monitoring.custom import of_type, with_columns
 from lakeops_assets.monitoring.profile import TABLE_ROW
 from lakeops_assets.monitoring.sketch import ALL_MODELS
 from lakeops_assets.monitoring.spec import MonitorSpec
@@ -39,7 +40,7 @@ def drift_schema(spec: MonitorSpec) -> pa.Schema:
     time = pa.timestamp("us", tz="UTC")
     window = pa.struct([("start", time), ("end", time)])
     test = pa.struct([("statistic", pa.float64()), ("pvalue", pa.float64())])
-    return pa.schema(
+    return with_columns(
         [
             ("window", window),
             ("granularity", pa.string()),
@@ -67,7 +68,8 @@ def drift_schema(spec: MonitorSpec) -> pa.Schema:
             ("chi_squared_test", test),
             ("tv_distance", pa.float64()),
             ("l_infinity_distance", pa.float64()),
-        ]
+        ],
+        of_type(spec.custom_metrics, "drift"),
     )
 
 

@@ -16,12 +16,15 @@ from lakeops_assets.lakehouse import (
 )
 from lakeops_assets.lakehouse.statements import quote
 from lakeops_assets.monitoring.columns import monitored_columns
+from lakeops_assets.monitoring.custom import with_derived, with_drift
 from lakeops_assets.monitoring.drift import comparisons, drift, drift_schema
+from lakeops_assets.monitoring.errors import MonitorSpecError
 from lakeops_assets.monitoring.findings import DriftFinding, newest_findings
+from lakeops_assets.monitoring.measures import calibrate, check_aggregates
 from lakeops_assets.monitoring.profile import TABLE_ROW, profile, profile_schema
 from lakeops_assets.monitoring.scan import scan
 from lakeops_assets.monitoring.sketch import GroupSketch
-from lakeops_assets.monitoring.spec import MonitorSpec, MonitorSpecError
+from lakeops_assets.monitoring.spec import MonitorSpec
 from lakeops_assets.monitoring.state import Baseline, State, recorded, unchanged, write
 from lakeops_assets.monitoring.statements import columns_of
 from lakeops_assets.monitoring.windows import Window, changed_windows, followers, named
@@ -115,8 +118,9 @@ def refresh(
     at = _version(lakehouse, name) if version is None else version
     compared = _baseline(lakehouse, spec, baseline, baseline_where)
     schema = lakehouse.schema(name, at)
-    spec.check(schema, name)
-    _check_slices(spec, schema, name)
+    there = lakehouse.schema(compared.table, compared.version) if compared else None
+    spec.check(schema, name, baseline=there)
+    _check_expressions(spec, schema, name)
     state = State.of(name, at, schema, compared, spec.digest, monitor_version)
 
     profile_table, drift_table = name.beside("profile_metrics"), name.beside("drift_metrics")
@@ -167,7 +171,7 @@ def _version(lakehouse: Lakehouse, table: TableName) -> int:
     return version
 
 
-def _check_slices(spec: MonitorSpec, schema: pa.Schema, table: TableName) -> None:
+def _check_expressions(spec: MonitorSpec, schema: pa.Schema, table: TableName) -> None:
     known = {name.lower() for name in schema.names}
     for expression in spec.slicing_exprs:
         missing = sorted(columns_of(expression) - known)
@@ -176,6 +180,12 @@ def _check_slices(spec: MonitorSpec, schema: pa.Schema, table: TableName) -> Non
                 f"{table} has no column {', '.join(missing)}, which the slicing expression "
                 f"{expression!r} of its monitor reads; it has: {', '.join(schema.names)}"
             )
+    missing = check_aggregates(spec, schema)
+    if missing:
+        raise MonitorSpecError(
+            f"{table} has no column {', '.join(missing)}, which custom metrics of its monitor "
+            f"read; it has: {', '.join(schema.names)}"
+        )
 
 
 def _baseline(
@@ -210,6 +220,8 @@ def _scope(lakehouse: Lakehouse, table: TableName, spec: MonitorSpec, state: Sta
     if why:
         return replace(everything, reason=why)
     same_baseline = before.baseline == state.baseline
+    if spec.estimated and not same_baseline:
+        return replace(everything, reason="the baseline changed, on which estimates are calibrated")
     windows, why = frozenset[Window](), ""
     if before.version < state.version:
         found, why = changed_windows(lakehouse, table, before.version + 1, state.version, spec)
@@ -246,6 +258,7 @@ def _profile(
             windowed=spec.kind != "snapshot",
             by_model=spec.kind == "inference_log",
             only=scope.windows,
+            calibration=calibrate(lakehouse, baseline, spec) if baseline is not None else None,
         )
         if spec.kind == "snapshot":
             sketches = [_at(s, now) for s in sketches]
@@ -285,7 +298,8 @@ def _profile(
                 monitor_version=state.monitor_version,
             )
         )
-    return pa.concat_tables(parts)
+    rows = pa.concat_tables(parts)
+    return with_derived(rows, spec.custom_metrics, spec.template_columns, lakehouse.query)
 
 
 def _at(sketched: GroupSketch, now: datetime) -> GroupSketch:
@@ -349,10 +363,19 @@ def _drift(
         replaced = named(only | gone)
         where = f"log_type = 'BASELINE' OR {named(only | needed)}"
     rows = lakehouse.read(profile_table, version=profile_version, where=where).read_all()
+    pairs = comparisons(rows, spec, only)
+    compared_rows = with_drift(
+        drift(rows, spec, pairs),
+        rows,
+        [(c.current, c.base) for c in pairs],
+        spec.custom_metrics,
+        spec.template_columns,
+        lakehouse.query,
+    )
     return write(
         lakehouse,
         drift_table,
-        drift(rows, spec, comparisons(rows, spec, only)),
+        compared_rows,
         state,
         description=f"Drift of {table}",
         where=replaced,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from lakeops_assets.lakehouse import Lakehouse, TableAt, TableName
 from lakeops_assets.monitoring import statements
 from lakeops_assets.monitoring.columns import Column, ColumnKind
+from lakeops_assets.monitoring.custom import WHOLE_TABLE
+from lakeops_assets.monitoring.estimate import Calibration
 from lakeops_assets.monitoring.granularity import instant
+from lakeops_assets.monitoring.measures import Key, aggregates, measure
 from lakeops_assets.monitoring.sketch import (
     ALL_MODELS,
     FREQUENT_ITEMS,
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
 
 # Up to this many numbers are sorted for exact quantiles, which takes about a gigabyte on DuckDB.
 EXACT_VALUES = 50_000_000
-
-Key: TypeAlias = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def scan(
     by_model: bool,
     condition: str | None = None,
     only: Collection[Window] | None = None,
+    calibration: Calibration | None = None,
     exact_values: int = EXACT_VALUES,
 ) -> list[GroupSketch]:
     """Read a table and return the sketches of all groups.
@@ -73,13 +75,15 @@ def scan(
         by_model: Also group by the model's id.
         condition: Which rows are read, in Spark's dialect; None for all.
         only: Windows that are wanted; None for all.
+        calibration: What probabilities mean; None where performance is not estimated.
         exact_values: Quantiles are exact when a grouping has at most this many numbers.
 
     Raises:
         QueryError: An expression of the spec cannot be run.
     """
     source = lakehouse.at(table, version)
-    spec = replace(spec, slicing_exprs=_possible(spec, lakehouse.schema(table, version).names))
+    schema = lakehouse.schema(table, version)
+    spec = replace(spec, slicing_exprs=_possible(spec, schema.names))
     ranked = sum(c.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL) for c in columns)
     approximate = lakehouse.row_count(table, version) * ranked > exact_values
     has_models = spec.kind == "inference_log"
@@ -89,7 +93,15 @@ def scan(
     ):
         limited = _limit_slices(lakehouse, source, grouping)
         groups = _scan_grouping(
-            lakehouse, source, limited, columns, spec, has_models, approximate=approximate
+            lakehouse,
+            source,
+            schema,
+            limited,
+            columns,
+            spec,
+            has_models,
+            calibration,
+            approximate=approximate,
         )
         found += sorted(groups, key=lambda g: _order(g.group))
     return found
@@ -98,10 +110,12 @@ def scan(
 def _scan_grouping(
     lakehouse: Lakehouse,
     source: TableAt,
+    schema: pa.Schema,
     grouping: Grouping,
     columns: Sequence[Column],
     spec: MonitorSpec,
     has_models: bool,
+    calibration: Calibration | None,
     *,
     approximate: bool,
 ) -> Iterator[GroupSketch]:
@@ -114,12 +128,15 @@ def _scan_grouping(
     ranked: dict[tuple[Key, int], _Ranked] = {}
     if not approximate:
         ranked = _read_ranks(run(statements.ranks(grouping, columns, quantiles=k)), grouping)
+    measured = measure(run, grouping, spec, schema, calibration)
+    custom = aggregates(run, grouping, spec, schema)
     sql = statements.moments(grouping, columns, quantiles=k, approximate=approximate)
     for batch in run(sql):
         for row in batch.to_pylist():
-            key = _key(row, grouping)
+            key = grouping.key(row)
             if None in key:
                 continue
+            own = custom.get(key, {})
             sketches = tuple(
                 _sketch(
                     column,
@@ -127,10 +144,12 @@ def _scan_grouping(
                     {w: row.get(f"{w}_{i}") for w in _MOMENTS},
                     ranked.get((key, i)),
                     items.get((key, i)),
+                    own.get(column.name, {}),
                 )
                 for i, column in enumerate(columns)
             )
-            yield GroupSketch(_group(row, grouping, has_models), row["n"], sketches)
+            metrics = {**measured.get(key, {}), **own.get(WHOLE_TABLE, {})}
+            yield GroupSketch(_group(row, grouping, has_models), row["n"], sketches, metrics)
 
 
 _MOMENTS = (
@@ -140,9 +159,14 @@ _MOMENTS = (
 
 
 def _sketch(
-    column: Column, count: int, found: dict[str, Any], ranked: _Ranked | None, items: _Items | None
+    column: Column,
+    count: int,
+    found: dict[str, Any],
+    ranked: _Ranked | None,
+    items: _Items | None,
+    custom: dict[str, Any],
 ) -> Sketch:
-    sketch = Sketch(column, count, nulls=count - found["present"])
+    sketch = Sketch(column, count, nulls=count - found["present"], custom=custom)
     if found["approx"] is not None and ranked is None:
         *quantiles, median = found["approx"]
         ranked = _Ranked(array("d", quantiles), median)
@@ -192,7 +216,7 @@ def _read_ranks(
             x = structs.field("x").to_numpy()
             median = structs.field("median").to_numpy(zero_copy_only=False)
             quantiles = np.repeat(x, np.diff(points, prepend=0))
-            found[_key(row, grouping), row["i"]] = _Ranked(
+            found[grouping.key(row), row["i"]] = _Ranked(
                 array("d", quantiles.tobytes()), float(x[median.argmax()])
             )
     return found
@@ -205,7 +229,7 @@ def _read_items(
     for batch in batches:
         for row in batch.to_pylist():
             pairs = tuple((item["item"], item["n"]) for item in row["items"])
-            found[_key(row, grouping), row["i"]] = _Items(row["distinct_count"], pairs)
+            found[grouping.key(row), row["i"]] = _Items(row["distinct_count"], pairs)
     return found
 
 
@@ -241,10 +265,6 @@ def _group(row: dict[str, Any], grouping: Grouping, has_models: bool) -> Group:
         slice_value=row.get("slice_value"),
         model_id=row.get("model_id", ALL_MODELS) if has_models else None,
     )
-
-
-def _key(row: dict[str, Any], grouping: Grouping) -> Key:
-    return tuple(row[key] for key in grouping.keys)
 
 
 def _float(value: float | None) -> float | None:

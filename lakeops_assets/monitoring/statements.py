@@ -14,8 +14,9 @@ It is for tables that are too large to be sorted.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lakeops_assets.lakehouse.statements import parse_select, quote
 from lakeops_assets.monitoring.columns import Column, ColumnKind
@@ -46,6 +47,10 @@ class Grouping:
     granularity: Granularity | None = None
     slice_key: str | None = None
     condition: str = ""
+
+    def key(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the keys of a row of a result."""
+        return tuple(row[key] for key in self.keys)
 
 
 def groupings(
