@@ -11,6 +11,7 @@ from lakeops_assets.monitoring.errors import MonitorSpecError
 from lakeops_assets.monitoring.estimate import EstimateError, estimate_errors
 from lakeops_assets.monitoring.findings import DriftFinding, findings
 from lakeops_assets.monitoring.granularity import Granularity, GranularityError
+from lakeops_assets.monitoring.merge import merge
 from lakeops_assets.monitoring.monitor import MonitorResult, refresh
 from lakeops_assets.monitoring.profile import profile, profile_schema
 from lakeops_assets.monitoring.scan import scan
@@ -38,6 +39,7 @@ __all__ = [
     "drift_schema",
     "estimate_errors",
     "findings",
+    "merge",
     "monitored_columns",
     "profile",
     "profile_schema",
