@@ -4,12 +4,13 @@ Owns the sketches of a monitored table, the metric tables made of them, and whic
 No statistic reads data twice: all are computed from sketches.
 """
 
+from lakeops_assets.monitoring.alerts import Alert, AlertRules
 from lakeops_assets.monitoring.columns import Column, ColumnKind, monitored_columns
 from lakeops_assets.monitoring.custom import CustomMetric
 from lakeops_assets.monitoring.drift import comparisons, drift, drift_schema
 from lakeops_assets.monitoring.errors import MonitorSpecError
 from lakeops_assets.monitoring.estimate import EstimateError, estimate_errors
-from lakeops_assets.monitoring.findings import DriftFinding, findings
+from lakeops_assets.monitoring.findings import DriftFinding, Thresholds
 from lakeops_assets.monitoring.granularity import Granularity, GranularityError
 from lakeops_assets.monitoring.merge import merge
 from lakeops_assets.monitoring.monitor import MonitorResult, refresh
@@ -20,6 +21,8 @@ from lakeops_assets.monitoring.spec import MonitorSpec
 from lakeops_assets.monitoring.state import Baseline
 
 __all__ = [
+    "Alert",
+    "AlertRules",
     "Baseline",
     "Column",
     "ColumnKind",
@@ -34,11 +37,11 @@ __all__ = [
     "MonitorSpec",
     "MonitorSpecError",
     "Sketch",
+    "Thresholds",
     "comparisons",
     "drift",
     "drift_schema",
     "estimate_errors",
-    "findings",
     "merge",
     "monitored_columns",
     "profile",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -10,24 +10,18 @@ from lakeops_assets.lakehouse import (
     Commit,
     Lakehouse,
     LakehouseError,
-    TableAt,
     TableName,
     TableNotFoundError,
 )
-from lakeops_assets.lakehouse.statements import quote
-from lakeops_assets.monitoring.columns import monitored_columns
-from lakeops_assets.monitoring.custom import with_derived, with_drift
-from lakeops_assets.monitoring.drift import comparisons, drift, drift_schema
+from lakeops_assets.monitoring.alerts import Alert, AlertRules, alerts
+from lakeops_assets.monitoring.drifting import existing_windows, write_drift
 from lakeops_assets.monitoring.errors import MonitorSpecError
-from lakeops_assets.monitoring.findings import DriftFinding, newest_findings
-from lakeops_assets.monitoring.measures import calibrate, check_aggregates
-from lakeops_assets.monitoring.profile import TABLE_ROW, profile, profile_schema
-from lakeops_assets.monitoring.scan import scan
-from lakeops_assets.monitoring.sketch import GroupSketch
+from lakeops_assets.monitoring.findings import DriftFinding, read_findings
+from lakeops_assets.monitoring.measures import check_aggregates
+from lakeops_assets.monitoring.profiling import Scope, profiled_rows, scope_of
 from lakeops_assets.monitoring.spec import MonitorSpec
 from lakeops_assets.monitoring.state import Baseline, State, recorded, unchanged, write
 from lakeops_assets.monitoring.statements import columns_of
-from lakeops_assets.monitoring.windows import Window, changed_windows, followers, named
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +39,7 @@ class MonitorResult:
         windows: Windows in the profile table, over all granularities.
         refreshed: How many of them this refresh computed.
         findings: Columns whose newest window is unlike the baseline, the largest effect first.
+        alerts: What of it somebody should look at, one per cause.
         reason: What was profiled and why, or why nothing was.
     """
 
@@ -55,23 +50,7 @@ class MonitorResult:
     windows: int
     refreshed: int
     findings: tuple[DriftFinding, ...]
-    reason: str
-
-
-@dataclass(frozen=True)
-class _Scope:
-    """What of a profile is computed.
-
-    Attributes:
-        windows: Windows; None for all.
-        baseline: Whether the rows of the baseline are.
-        replaced: Condition for the rows that the new ones replace; None for all.
-        reason: Why not less.
-    """
-
-    windows: frozenset[Window] | None
-    baseline: bool
-    replaced: str | None
+    alerts: tuple[Alert, ...]
     reason: str
 
 
@@ -85,6 +64,7 @@ def refresh(
     baseline_where: str | None = None,
     version: int | None = None,
     monitor_version: int = 0,
+    rules: AlertRules | None = None,
 ) -> MonitorResult:
     """Profile a table and its drift into `<table>_profile_metrics` and `<table>_drift_metrics`.
 
@@ -106,6 +86,7 @@ def refresh(
         baseline_where: Which of its rows, in Spark's dialect; the spec's when `baseline` is None.
         version: Delta version to profile; the newest with other rows when None.
         monitor_version: Version of the monitor's configuration, written to each row.
+        rules: When a drift is an alert; the defaults when None.
 
     Raises:
         MonitorSpecError: The spec names a column that the table does not have.
@@ -124,12 +105,12 @@ def refresh(
     state = State.of(name, at, schema, compared, spec.digest, monitor_version)
 
     profile_table, drift_table = name.beside("profile_metrics"), name.beside("drift_metrics")
-    scope = _Scope(frozenset(), baseline=False, replaced="false", reason="")
+    scope = Scope(frozenset(), baseline=False, replaced="false", reason="")
     if recorded(lakehouse, profile_table) == state:
         profiled = unchanged(lakehouse, profile_table)
     else:
-        scope = _scope(lakehouse, name, spec, state)
-        rows = _profile(lakehouse, name, schema, compared, spec, now, state, scope)
+        scope = scope_of(lakehouse, name, spec, state)
+        rows = profiled_rows(lakehouse, name, schema, compared, spec, now, state, scope)
         profiled = write(
             lakehouse,
             profile_table,
@@ -138,12 +119,25 @@ def refresh(
             description=f"Profile of {name}",
             where=scope.replaced,
         )
-    existing = _existing(lakehouse, profile_table, profiled.version, spec)
+    existing = existing_windows(lakehouse, profile_table, profiled.version, spec)
     if recorded(lakehouse, drift_table) == state:
         drifted = unchanged(lakehouse, drift_table)
     else:
-        drifted = _drift(lakehouse, name, profiled.version, existing, spec, state)
+        drifted = write_drift(lakehouse, name, profiled.version, existing, spec, state)
 
+    rules = rules or AlertRules()
+    first = spec.granularities[0] if spec.granularities else None
+    of_first = sorted({w for _, w in existing if w.granularity == first}, key=lambda w: w.start)
+    newest = of_first[: -rules.windows - 1 : -1]
+    found: dict[datetime, tuple[DriftFinding, ...]] = {}
+    raised: tuple[Alert, ...] = ()
+    if compared is not None and newest:
+        metrics = (
+            lakehouse.at(profile_table, profiled.version),
+            lakehouse.at(drift_table, drifted.version),
+        )
+        found = read_findings(lakehouse, *metrics, spec, newest, rules.thresholds)
+        raised = alerts(lakehouse, name, at, compared, spec, rules, newest, found)
     windows = {window for _, window in existing}
     refreshed = len(windows if scope.windows is None else windows & scope.windows)
     return MonitorResult(
@@ -153,12 +147,8 @@ def refresh(
         baseline=compared,
         windows=len(windows),
         refreshed=refreshed,
-        findings=newest_findings(
-            lakehouse.at(profile_table, profiled.version),
-            lakehouse.at(drift_table, drifted.version),
-            spec,
-            lakehouse,
-        ),
+        findings=found.get(newest[0].start, ()) if newest else (),
+        alerts=raised,
         reason=_reason(state, profiled, drifted, scope, len(windows), refreshed),
     )
 
@@ -202,196 +192,11 @@ def _baseline(
     return Baseline(name, _version(lakehouse, name), where)
 
 
-# Profile
-
-
-def _scope(lakehouse: Lakehouse, table: TableName, spec: MonitorSpec, state: State) -> _Scope:
-    """Return the least that has to be computed for the profile to be what the state says."""
-    there = table.beside("profile_metrics")
-    before = recorded(lakehouse, there)
-    fits = before is not None and lakehouse.schema(there).names == profile_schema(spec).names
-    if spec.kind == "snapshot":
-        version = f"log_type = 'BASELINE' OR logging_table_commit_version = {state.version}"
-        return _Scope(None, baseline=True, replaced=version if fits else None, reason="")
-    everything = _Scope(None, baseline=True, replaced=None, reason="")
-    if before is None or not fits:
-        return replace(everything, reason="the first profile of this format")
-    why = state.why_other(before)
-    if why:
-        return replace(everything, reason=why)
-    same_baseline = before.baseline == state.baseline
-    if spec.estimated and not same_baseline:
-        return replace(everything, reason="the baseline changed, on which estimates are calibrated")
-    windows, why = frozenset[Window](), ""
-    if before.version < state.version:
-        found, why = changed_windows(lakehouse, table, before.version + 1, state.version, spec)
-        if found is None:
-            return replace(everything, reason=why)
-        windows = found
-    replaced = named(windows)
-    if not same_baseline:
-        replaced = f"log_type = 'BASELINE' OR {replaced}"
-    return _Scope(windows, baseline=not same_baseline, replaced=replaced, reason="")
-
-
-def _profile(
-    lakehouse: Lakehouse,
-    table: TableName,
-    schema: pa.Schema,
-    baseline: Baseline | None,
-    spec: MonitorSpec,
-    now: datetime,
-    state: State,
-    scope: _Scope,
-) -> pa.Table:
-    import pyarrow as pa
-
-    columns = monitored_columns(schema, spec)
-    parts = [profile_schema(spec).empty_table()]
-    if scope.windows is None or scope.windows:
-        sketches = scan(
-            lakehouse,
-            table,
-            state.version,
-            columns,
-            spec,
-            windowed=spec.kind != "snapshot",
-            by_model=spec.kind == "inference_log",
-            only=scope.windows,
-            calibration=calibrate(lakehouse, baseline, spec) if baseline is not None else None,
-        )
-        if spec.kind == "snapshot":
-            sketches = [_at(s, now) for s in sketches]
-        parts.append(
-            profile(
-                sketches,
-                spec,
-                log_type="INPUT",
-                version=state.version,
-                monitor_version=state.monitor_version,
-            )
-        )
-    if baseline is not None and scope.baseline:
-        there = lakehouse.schema(baseline.table, baseline.version)
-        wanted = [c.name for c in columns]
-        shared = tuple(
-            c
-            for c in monitored_columns(there, replace(spec, columns=(), exclude=()))
-            if c.name in wanted
-        )
-        sketches = scan(
-            lakehouse,
-            baseline.table,
-            baseline.version,
-            shared,
-            spec,
-            windowed=False,
-            by_model=spec.kind == "inference_log" and spec.model_id_col in there.names,
-            condition=baseline.where,
-        )
-        parts.append(
-            profile(
-                sketches,
-                spec,
-                log_type="BASELINE",
-                version=baseline.version,
-                monitor_version=state.monitor_version,
-            )
-        )
-    rows = pa.concat_tables(parts)
-    return with_derived(rows, spec.custom_metrics, spec.template_columns, lakehouse.query)
-
-
-def _at(sketched: GroupSketch, now: datetime) -> GroupSketch:
-    return replace(sketched, group=replace(sketched.group, start=now, end=now))
-
-
-def _existing(
-    lakehouse: Lakehouse, table: TableName, version: int, spec: MonitorSpec
-) -> list[tuple[tuple[str | None, ...], Window]]:
-    """Return model and slice -> window of all groups of a profile table, oldest first."""
-    model = quote(spec.model_id_col) if spec.model_id_col else "CAST(NULL AS STRING)"
-    sql = (
-        f"SELECT {model} AS model, slice_key, slice_value, granularity, window.start AS start "
-        f"FROM profile WHERE log_type = 'INPUT' AND column_name = '{TABLE_ROW}' ORDER BY start"
-    )
-    rows = lakehouse.query(sql, {"profile": lakehouse.at(table, version)}).read_all().to_pylist()
-    return [
-        ((r["model"], r["slice_key"], r["slice_value"]), Window(r["granularity"], r["start"]))
-        for r in rows
-    ]
-
-
-# Drift
-
-
-def _drift(
-    lakehouse: Lakehouse,
-    table: TableName,
-    profile_version: int,
-    existing: list[tuple[tuple[str | None, ...], Window]],
-    spec: MonitorSpec,
-    state: State,
-) -> Commit:
-    """Compare the windows that were profiled since the drift was computed, and those after them."""
-    profile_table, drift_table = table.beside("profile_metrics"), table.beside("drift_metrics")
-    before = recorded(lakehouse, drift_table)
-    only = replaced = where = None
-    if (
-        before is not None
-        and before.baseline == state.baseline
-        and not state.why_other(before)
-        and lakehouse.schema(drift_table).names == drift_schema(spec).names
-    ):
-        inputs = {"profile": lakehouse.at(profile_table, profile_version)}
-        touched = _windows_of(
-            lakehouse,
-            "SELECT DISTINCT granularity, window.start AS start FROM profile WHERE log_type = "
-            f"'INPUT' AND logging_table_commit_version > {before.version}",
-            inputs,
-        )
-        inputs = {"drift": lakehouse.at(drift_table)}
-        compared = _windows_of(
-            lakehouse,
-            "SELECT DISTINCT granularity, window.start AS start FROM drift UNION "
-            "SELECT DISTINCT granularity, window_cmp.start AS start FROM drift "
-            "WHERE window_cmp IS NOT NULL",
-            inputs,
-        )
-        gone = compared - {window for _, window in existing}
-        only, needed = followers(existing, touched | gone)
-        replaced = named(only | gone)
-        where = f"log_type = 'BASELINE' OR {named(only | needed)}"
-    rows = lakehouse.read(profile_table, version=profile_version, where=where).read_all()
-    pairs = comparisons(rows, spec, only)
-    compared_rows = with_drift(
-        drift(rows, spec, pairs),
-        rows,
-        [(c.current, c.base) for c in pairs],
-        spec.custom_metrics,
-        spec.template_columns,
-        lakehouse.query,
-    )
-    return write(
-        lakehouse,
-        drift_table,
-        compared_rows,
-        state,
-        description=f"Drift of {table}",
-        where=replaced,
-    )
-
-
-def _windows_of(lakehouse: Lakehouse, sql: str, inputs: dict[str, TableAt]) -> frozenset[Window]:
-    rows = lakehouse.query(sql, inputs).read_all().to_pylist()
-    return frozenset(Window(r["granularity"], r["start"]) for r in rows)
-
-
 # Reason
 
 
 def _reason(
-    state: State, profiled: Commit, drifted: Commit, scope: _Scope, windows: int, refreshed: int
+    state: State, profiled: Commit, drifted: Commit, scope: Scope, windows: int, refreshed: int
 ) -> str:
     what = f"version {state.version} of {state.table}"
     against = state.baseline

@@ -145,7 +145,7 @@ def test_a_run_that_is_killed_between_the_tables_leaves_no_window_behind(
     run(month, baseline="shop.baseline")
     put(month, rows(range(100, 110), day=2, seed=5))
     with monkeypatch.context() as patched:
-        patched.setattr("lakeops_assets.monitoring.monitor.drift", killed)
+        patched.setattr("lakeops_assets.monitoring.drifting.drift", killed)
         with pytest.raises(KeyboardInterrupt):
             run(month, baseline="shop.baseline")
     put(month, rows(range(110, 120), day=8, seed=6))
