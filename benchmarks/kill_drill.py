@@ -23,6 +23,8 @@ from pathlib import Path
 
 # Columns that hold when or in which process something was written, and nothing about the data.
 INCIDENTAL = {"_ingested_at", "scored_at", "evaluated_at", "seen_at", "run_id", "modified_at"}
+# A hash of the ledger is one of the time, too.
+INCIDENTAL |= {"at", "hash", "previous_hash"}
 LAKEOPS = [sys.executable, "-m", "lakeops_assets.cli"]
 
 

@@ -17,7 +17,10 @@ from pydantic_core import PydanticUndefined
 from lakeops_assets import components
 
 PAGE = Path(__file__).parent / "yaml.md"
-ORDER = ("BronzeTable", "FeatureTable", "TabularModel", "BatchScores", "Monitor")
+ORDER = (
+    *("BronzeTable", "FeatureTable", "TabularModel", "BatchScores"),
+    *("Monitor", "KpiMonitor", "Maintenance"),
+)
 HEAD = """# Component types
 
 Every document of a product's `defs.yaml` is one component: `type` is one of the headings below with
@@ -39,7 +42,9 @@ def _section(name: str) -> str:
     tables = [_table(component.model_fields)]
     for model in dict.fromkeys(nested):
         user = next(n for n, f in component.model_fields.items() if model in _models(f.annotation))
-        tables.append(f"Each of `{user}`:\n\n{_table(model.model_fields)}")
+        several = get_origin(component.model_fields[user].annotation) is list
+        title = f"Each of `{user}`" if several else f"`{user}`"
+        tables.append(f"{title}:\n\n{_table(model.model_fields)}")
     return f"## {name}\n\n{doc}\n\n" + "\n".join(tables)
 
 
@@ -57,6 +62,8 @@ def _default(field: Any) -> str:
     if field.is_required():
         return "**required**"
     value = field.default if field.default is not PydanticUndefined else field.default_factory()
+    if isinstance(value, BaseModel):
+        return "its defaults"
     return "" if value in (None, "", [], {}) else f"`{value}`"
 
 
@@ -66,11 +73,12 @@ def _type(annotation: Any) -> str:
     if get_origin(annotation) in (typing.Union, types.UnionType):
         return " or ".join(_type(a) for a in get_args(annotation) if a is not type(None))
     if get_origin(annotation) is list:
-        return f"list of {_type(get_args(annotation)[0])}"
+        inner = _type(get_args(annotation)[0])
+        return "list of maps" if inner == "map" else f"list of {inner}"
     if get_origin(annotation) is dict:
         return "map"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "maps"
+        return "map"
     names = {str: "text", int: "integer", float: "number", bool: "boolean"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 

@@ -12,7 +12,15 @@ from typing import Annotated
 
 import typer
 
-from lakeops_assets.commands import contracts_cli
+from lakeops_assets.commands import (
+    contract_cli,
+    contracts_cli,
+    forget_cli,
+    kpi_cli,
+    maintenance_cli,
+    promotion_cli,
+    reproduce_cli,
+)
 from lakeops_assets.commands.console import AsJson, Products, load_settings, print_json
 
 app = typer.Typer(
@@ -139,6 +147,12 @@ def ui(
 
 
 contracts_cli.register(app)
+kpi_cli.register(app)
+promotion_cli.register(app)
+contract_cli.register(app)
+maintenance_cli.register(app)
+reproduce_cli.register(app)
+forget_cli.register(app)
 
 
 def main() -> None:

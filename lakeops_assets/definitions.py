@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +12,8 @@ import dagster as dg
 
 import lakeops_assets.defs
 from lakeops_assets import settings
+from lakeops_assets.components.forget import forget_job
+from lakeops_assets.components.names import ON_REQUEST
 from lakeops_assets.components.products import load_products
 from lakeops_assets.components.refresh import refresh_sensor
 from lakeops_assets.components.resources import LakeopsResource
@@ -40,7 +42,10 @@ def defs() -> dg.Definitions:
             # The steps of a run share its process: a step costs milliseconds instead of the
             # seconds in which a process of its own would import everything again.
             executor=dg.in_process_executor,
-            jobs=[_product_job(group) for group in groups],
+            jobs=[
+                *(_product_job(group, list(_specs(products))) for group in groups),
+                *(forget_job(group, list(_specs(products))) for group in groups),
+            ],
             sensors=[refresh_sensor()],
         ),
     )
@@ -54,10 +59,11 @@ def _specs(definitions: dg.Definitions) -> Iterator[dg.AssetSpec]:
             yield from asset.specs
 
 
-def _product_job(product: str) -> dg.UnresolvedAssetJobDefinition:
+def _product_job(product: str, specs: Sequence[dg.AssetSpec]) -> dg.UnresolvedAssetJobDefinition:
+    on_request = [spec.key for spec in specs if ON_REQUEST in spec.metadata]
     return dg.define_asset_job(
         product,
-        selection=dg.AssetSelection.groups(product),
+        selection=dg.AssetSelection.groups(product) - dg.AssetSelection.assets(*on_request),
         description=f"Brings everything of {product} up to date; what is already does nothing.",
     )
 

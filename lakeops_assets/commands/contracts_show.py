@@ -38,7 +38,7 @@ def explained(rows: Sequence[Explained], table: str) -> None:
         when = f"{row.quarantined_at:%Y-%m-%d %H:%M}"
         console.print(f"[bold]{escape(row.row_id)}[/] {row.status}, set aside {when}")
         for broken in row.broken:
-            values = ", ".join(f"{name} = {value!r}" for name, value in broken.values.items())
+            values = ", ".join(f"{name} = {value}" for name, value in broken.values.items())
             console.print(
                 f"  {escape(broken.rule)}: {escape(broken.description)}"
                 + (f" [yellow]({escape(values)})[/]" if values else ""),

@@ -15,6 +15,7 @@ from typing import Literal
 
 from lakeops_assets.lakehouse import LakehouseError, open_lakehouse
 from lakeops_assets.lakehouse.engines import create_engine
+from lakeops_assets.promotion import Ledger, ledger_table
 from lakeops_assets.settings import NO_TELEMETRY, Settings
 
 PACKAGES = ("dagster", "deltalake", "duckdb", "lightgbm", "mlflow", "pyarrow", "sklearn", "sqlglot")
@@ -50,6 +51,7 @@ def examine(settings: Settings) -> list[Finding]:
         _contracts,
         _mlflow,
         _definitions,
+        _promotions,
         _browser,
     )
     return [finding for look in looks for finding in look(settings)]
@@ -197,6 +199,8 @@ def _mlflow(settings: Settings) -> Iterator[Finding]:
 def _definitions(settings: Settings) -> Iterator[Finding]:
     from dagster import DagsterError
 
+    from lakeops_assets.commands.contracts import contract_files
+    from lakeops_assets.components.contract_checks import CONTRACT
     from lakeops_assets.definitions import defs
 
     try:
@@ -206,8 +210,49 @@ def _definitions(settings: Settings) -> Iterator[Finding]:
         yield Finding("problem", "definitions", _last_lines(error), fix)
         return
     keys = graph.materializable_asset_keys
+    checked = {tuple(key.path) for key in keys if CONTRACT in graph.get(key).metadata}
+    for path in contract_files(settings):
+        product, table = path.parents[1].name, path.stem
+        if (product, table) not in checked:
+            found = f"{path} is the contract of no table of {product}, so nothing checks it"
+            fix = "name it after a bronze table, a feature table or a table of scores"
+            yield Finding("problem", f"contract {path.name}", found, fix)
     products = sorted({graph.get(key).group_name or "" for key in keys})
     yield Finding("ok", "definitions", f"{len(keys)} assets of {', '.join(products)}")
+
+
+def _promotions(settings: Settings) -> Iterator[Finding]:
+    """Compare the ledger with itself, with Delta's history and with the model registry."""
+    from dagster import DagsterError
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    subject = f"ledger {ledger_table(settings.environment)}"
+    known = (LakehouseError, DagsterError, MlflowException, SQLAlchemyError, ValueError, OSError)
+    try:
+        lakehouse = open_lakehouse(settings)
+        events = Ledger(lakehouse).head()
+        if not _has_store(settings):  # asking would create an empty one
+            if events:
+                found = f"{events} events are about models, and there is no MLflow store"
+                yield Finding("problem", subject, found, "bring back the MLflow store")
+            return
+        from lakeops_assets.commands.promotion import troubles
+
+        found_troubles = list(troubles(settings))
+    except known as error:
+        yield Finding("problem", subject, _last_lines(error), "mend what is named here first")
+        return
+    for trouble in found_troubles:
+        level: Literal["problem", "warning"] = "problem" if trouble.failing else "warning"
+        yield Finding(level, trouble.subject, trouble.found, trouble.fix)
+    if not any(trouble.failing for trouble in found_troubles):
+        yield Finding("ok", subject, f"{events} events, none changed")
+
+
+def _has_store(settings: Settings) -> bool:
+    sqlite = settings.tracking_uri.startswith("sqlite:///")
+    return not sqlite or Path(settings.tracking_uri.removeprefix("sqlite:///")).is_file()
 
 
 def _browser(settings: Settings) -> Iterator[Finding]:

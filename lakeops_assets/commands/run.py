@@ -18,7 +18,12 @@ from dagster._utils.error import SerializableErrorInfo
 from lakeops_assets import samples
 from lakeops_assets.components.names import LAYER, ROW_COUNT
 from lakeops_assets.components.resources import LakeopsResource
-from lakeops_assets.components.staleness import AssetGraph, stale_assets, with_downstream
+from lakeops_assets.components.staleness import (
+    AssetGraph,
+    is_kept_up_to_date,
+    stale_assets,
+    with_downstream,
+)
 from lakeops_assets.definitions import defs as build_definitions
 from lakeops_assets.processes import is_running
 from lakeops_assets.settings import Settings
@@ -101,13 +106,13 @@ def run(
     keys = [
         k
         for k in graph.toposorted_asset_keys
-        if graph.get(k).is_materializable and graph.get(k).group_name in chosen
+        if is_kept_up_to_date(graph, k) and graph.get(k).group_name in chosen
     ]
     lakeops = LakeopsResource.from_settings(settings)
     outcomes: dict[dg.AssetKey, AssetOutcome] = {}
     run_ids: list[str] = []
     blocked: list[str] = []
-    with _instance(settings) as instance:
+    with open_instance(settings) as instance:
         _close_killed_runs(instance)
         # A refused challenger must not keep the champion from scoring: what stood behind the gate
         # gets a second pass, in which the champion is asked for again.
@@ -169,7 +174,8 @@ def prepare_dagster_home(settings: Settings) -> None:
 
 
 @contextmanager
-def _instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Open the Dagster instance of the settings; its folder is made where it is missing."""
     prepare_dagster_home(settings)
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     with dg.DagsterInstance.get() as instance:

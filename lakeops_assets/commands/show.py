@@ -41,10 +41,10 @@ def progress(*, enabled: bool) -> Iterator[Callable[[str, str], None]]:
 
 def run_summary(summary: RunSummary, settings: Settings) -> None:
     """Print what a run did to each asset."""
-    console = _console()
+    console = new_console()
     if summary.landed:
         console.print(f"Landed {summary.landed} files of sample data.\n")
-    table = _table("", "asset", ">rows", "version", ">seconds", "checks")
+    table = new_table("", "asset", ">rows", "version", ">seconds", "checks")
     for outcome in summary.outcomes:
         checks = [f"[green]{len(outcome.passed)} passed[/]"] if outcome.passed else []
         checks += [f"[red]failed: {escape(', '.join(outcome.failed))}[/]"] if outcome.failed else []
@@ -73,7 +73,7 @@ def run_summary(summary: RunSummary, settings: Settings) -> None:
 
 def landed(files: Landed, product: str) -> None:
     """Print what was landed."""
-    console = _console()
+    console = new_console()
     if not files.files:
         console.print(f"All sample data of {product} has landed already.")
         return
@@ -86,18 +86,18 @@ def landed(files: Landed, product: str) -> None:
 
 def status(found: Status) -> None:
     """Print tables and model versions."""
-    console = _console()
+    console = new_console()
     if not found.tables:
         console.print(f"Catalog {found.environment} has no tables yet. Next: `lakeops run`")
         return
-    table = _table("table", ">version", ">rows", ">size", ">age")
+    table = new_table("table", ">version", ">rows", ">size", ">age")
     for t in found.tables:
-        size, age = _size(t.bytes), _age(t.age_seconds)
+        size, age = size_text(t.bytes), _age(t.age_seconds)
         table.add_row(t.table, str(t.version), f"{t.rows:,}", size, age)
     console.print(table)
     if not found.models:
         return
-    table = _table("model", ">version", "aliases", "metrics", "gates")
+    table = new_table("model", ">version", "aliases", "metrics", "gates")
     for v in found.models:
         failed = [gate for gate, passed in v.gates.items() if not passed]
         gates = "never evaluated" if not v.gates else f"{len(v.gates) - len(failed)} passed"
@@ -109,12 +109,18 @@ def status(found: Status) -> None:
     for v in found.models:
         for gate, reason in v.refused.items():
             console.print(f"{v.model} v{v.version} failed {gate}: {escape(reason)}", soft_wrap=True)
+    for w in found.waiting:
+        console.print(
+            f"[yellow]{w.model} v{w.version} waits[/]: {escape(w.reason)}. Look at it with "
+            f"`lakeops plan promote {w.product}`",
+            soft_wrap=True,
+        )
 
 
 def rows(reader: pa.RecordBatchReader, limit: int) -> None:
     """Print the first rows of a result."""
-    console = _console()
-    table = _table(*reader.schema.names)
+    console = new_console()
+    table = new_table(*reader.schema.names)
     shown, more = 0, False
     for batch in reader:
         for row in batch.slice(0, limit - shown).to_pylist():
@@ -130,7 +136,7 @@ def rows(reader: pa.RecordBatchReader, limit: int) -> None:
 
 def product(files: Sequence[Path], name: str, settings: Settings) -> None:
     """Print what was written for a new product and what to do next."""
-    console = _console()
+    console = new_console()
     for path in files:
         console.print(f"wrote {path}", soft_wrap=True)
     console.print(
@@ -142,7 +148,7 @@ def product(files: Sequence[Path], name: str, settings: Settings) -> None:
 
 def findings(found: Sequence[Finding]) -> None:
     """Print what the doctor found."""
-    console = _console()
+    console = new_console()
     for finding in found:
         console.print(
             f"{LEVELS[finding.level]} {finding.subject}: {escape(finding.found)}", soft_wrap=True
@@ -151,13 +157,14 @@ def findings(found: Sequence[Finding]) -> None:
             console.print(f"    fix: {escape(finding.fix)}", soft_wrap=True)
 
 
-def _console() -> Console:
+def new_console() -> Console:
     """Return a console that is wide enough where there is no terminal that says how wide."""
     console = Console()
     return console if console.is_terminal else Console(width=max(console.width, 140))
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
+    """Return an empty table; a column named `>n` is aligned to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         right = column.startswith(">")
@@ -165,7 +172,8 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _size(size: int) -> str:
+def size_text(size: int) -> str:
+    """Return a number of bytes as people say it."""
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 

@@ -62,31 +62,68 @@ class VersionStatus:
 
 
 @dataclass(frozen=True)
+class WaitingPlan:
+    """A promotion that waits for people.
+
+    Attributes:
+        product: Product.
+        model: Registered name.
+        version: Version that would become champion.
+        plan: Digest to approve.
+        reason: How many approvals are missing, and from whom one would not count.
+    """
+
+    product: str
+    model: str
+    version: int
+    plan: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Status:
-    """Tables and model versions of an environment."""
+    """Tables, model versions and plans that wait for an approval, of an environment."""
 
     environment: str
     tables: tuple[TableStatus, ...]
     models: tuple[VersionStatus, ...]
+    waiting: tuple[WaitingPlan, ...] = ()
 
 
 def status(products: Sequence[str], settings: Settings, now: datetime) -> Status:
     """Return the tables and model versions of some products; of all when none is named."""
     lakehouse = open_lakehouse(settings)
+    found = _models(lakehouse, products, settings)
     tables = [t for t in lakehouse.tables() if not products or t.schema in products]
     return Status(
         environment=settings.environment,
         tables=tuple(_table(lakehouse, t, now) for t in tables),
-        models=tuple(_models(lakehouse, products, settings)),
+        models=tuple(found),
+        waiting=_waiting(products, settings) if found else (),
+    )
+
+
+def _waiting(products: Sequence[str], settings: Settings) -> tuple[WaitingPlan, ...]:
+    from lakeops_assets.commands.promotion import waiting
+
+    return tuple(
+        WaitingPlan(
+            product=plan.model.split(".")[1],
+            model=plan.model,
+            version=plan.candidate,
+            plan=plan.digest,
+            reason=plan.reason,
+        )
+        for plan in waiting(tuple(products), settings)
     )
 
 
 def _table(lakehouse: Lakehouse, table: TableName, now: datetime) -> TableStatus:
-    commits = lakehouse.history(table, limit=50)
-    changed = next((c for c in commits if c.changed_rows), commits[-1])
+    newest = lakehouse.history(table, limit=1)[0]
+    changed = lakehouse.last_change(table) or newest
     return TableStatus(
         table=str(table),
-        version=commits[0].version,
+        version=newest.version,
         rows=lakehouse.row_count(table),
         bytes=lakehouse.size_bytes(table),
         changed_at=changed.timestamp,

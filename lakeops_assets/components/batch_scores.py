@@ -21,7 +21,7 @@ from lakeops_assets.components.names import (
 )
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
-from lakeops_assets.promotion import require_gates
+from lakeops_assets.promotion import Ledger, live_champion, require_gates
 
 
 @dg.scaffold_with(ExampleScaffolder)
@@ -85,15 +85,20 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
             context: dg.AssetExecutionContext, lakeops: LakeopsResource
         ) -> dg.MaterializeResult:
             lakehouse, registry = lakeops.lakehouse(), lakeops.registry(product, self.model_name)
-            version = registry.alias("champion")
+            ledger = Ledger(lakehouse)
+            live = live_champion(ledger, registry)
+            version = live.version
             if version is None:
                 raise dg.Failure(
-                    f"{registry.name} has no champion; materialize "
-                    f"{names.champion.to_user_string()} first",
+                    f"{live.reason}; materialize {names.champion.to_user_string()} first",
                     allow_retries=False,
                 )
-            require_gates(lakehouse, registry.name, version, None)
-            result = scoring.score(lakehouse, registry, spec, version, now=lakeops.now())
+            model_id = registry.version(version).model_id
+            require_gates(lakehouse, registry.name, version, None, model_id=model_id)
+            rescore = scoring.rescore_of(ledger.live(registry.name), version)
+            result = scoring.score(
+                lakehouse, registry, spec, version, now=lakeops.now(), rescore=rescore
+            )
             context.log.info("%s", result.reason)
             return table_result(
                 lakeops,

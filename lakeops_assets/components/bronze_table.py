@@ -14,7 +14,14 @@ from lakeops_assets.components.contract_checks import (
     screen_of,
 )
 from lakeops_assets.components.metadata import table_result
-from lakeops_assets.components.names import LAYER, TABLE_NAME, digest, table_name
+from lakeops_assets.components.names import (
+    FILES,
+    LANDING,
+    LAYER,
+    TABLE_NAME,
+    digest,
+    table_name,
+)
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 
@@ -113,7 +120,8 @@ class BronzeTable(dg.Component, dg.Model, dg.Resolvable):
             metadata={
                 TABLE_NAME: str(spec.table),
                 LAYER: "bronze",
-                "lakeops/landing": str(spec.landing),
+                LANDING: str(spec.landing),
+                FILES: {"format": spec.format, "pattern": spec.glob, "delimiter": spec.delimiter},
                 **contract_metadata(contract),
             },
         )

@@ -29,16 +29,12 @@ def contract_beside(
         columns: Columns that the table will have; empty when that is not known yet.
 
     Raises:
-        ContractError: The file is no contract, is about another table or another column.
+        ContractError: The file is no contract, or about a column that the table will not have.
     """
     path = product / FOLDER / f"{table}.yaml"
     if not path.is_file():
         return None
     contract = contracts.load(path, screened=screened)
-    if contract.table != table:
-        raise contracts.ContractError(
-            f"{path}: the contract is about {contract.table}, and its file is named after {table}"
-        )
     if columns:
         contract.require_columns_among(columns)
     return contract

@@ -15,9 +15,18 @@ from lakeops_assets.components.contract_checks import (
     screen_of,
 )
 from lakeops_assets.components.metadata import table_result
-from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
+from lakeops_assets.components.names import (
+    LAYER,
+    PRIMARY_KEY,
+    REFRESH,
+    TABLE_NAME,
+    asset_key,
+    digest,
+    table_name,
+)
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
+from lakeops_assets.lakehouse import Lakehouse
 from lakeops_assets.lakehouse.statements import output_columns
 
 
@@ -89,6 +98,8 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
             metadata={
                 TABLE_NAME: str(spec.table),
                 LAYER: "silver",
+                PRIMARY_KEY: ", ".join(spec.primary_key),
+                REFRESH: spec.refresh,
                 "sql": dg.MetadataValue.md(f"```sql\n{spec.sql.strip()}\n```"),
                 **contract_metadata(contract),
             },
@@ -109,6 +120,7 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
                     "inputs": dict(result.inputs),
                     "rows_quarantined": result.quarantined,
                     **({} if result.keys is None else {"keys_recomputed": result.keys}),
+                    **coverage_metadata(lakeops.lakehouse(), spec),
                 },
             )
 
@@ -116,3 +128,12 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
             assets=[feature_table],
             asset_checks=contract_checks(key, spec.table, contract),
         )
+
+
+def coverage_metadata(lakehouse: Lakehouse, spec: features.FeatureSpec) -> dict[str, float]:
+    """Return the share of rows with a value per column, as numbers that the UI plots over time."""
+    columns = [c for c in lakehouse.schema(spec.table).names if c not in spec.primary_key]
+    found = features.measure_coverage(
+        lakehouse, spec.table, [features.CoverageSpec(c) for c in columns]
+    )
+    return {f"coverage/{column}": share for column, share in found.shares.items()}

@@ -18,8 +18,17 @@ URI = "dagster/uri"
 
 # Tag of every materialization: the state root that it was made in.
 STATE = "lakeops/state"
+# Tag of a champion's materialization: the last event of its model in the ledger.
+LEDGER = "lakeops/ledger"
 # Metadata of asset specs: what `lakeops status` and the refresh sensor need to know of them.
 LAYER = "lakeops/layer"
+# Metadata of an asset that only its schedule, a button or a command starts.
+ON_REQUEST = "lakeops/on_request"
+# What `lakeops forget` needs to know: keys, how features follow their inputs, and landing files.
+PRIMARY_KEY = "lakeops/primary_key"
+REFRESH = "lakeops/refresh"
+LANDING = "lakeops/landing"
+FILES = "lakeops/files"
 
 
 @dataclass(frozen=True)

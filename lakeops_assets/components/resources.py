@@ -68,11 +68,11 @@ class LakeopsResource(dg.ConfigurableResource):
 
     def registry(self, product: str, model: str) -> ModelRegistry:
         """Return the registry of one model, `<catalog>.<product>.<model>`."""
-        from lakeops_assets.models import ModelRegistry
+        from lakeops_assets.models import ModelRegistry, artifact_root
 
         return ModelRegistry(
             tracking_uri=self.tracking_uri,
-            artifact_root=self.settings().mlflow_root / "artifacts",
+            artifact_root=artifact_root(self.tracking_uri),
             registered_name=f"{self.environment}.{product}.{model}",
             experiment=f"{self.environment}.{product}",
         )

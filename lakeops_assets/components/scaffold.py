@@ -10,6 +10,7 @@ from string import Template
 import dagster as dg
 
 SQL_FILE = "features.sql"
+CONTRACT_FILE = "contracts/customers.yaml"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -51,8 +52,10 @@ def new_product(folder: Path, product: str) -> list[Path]:
         raise ProductNameError(f"{target} is there already; choose another name or edit it")
     target.mkdir(parents=True)
     written = []
-    for name in ("defs.yaml", SQL_FILE):
-        path = target / name
+    files = {"defs.yaml": "defs.yaml", SQL_FILE: SQL_FILE, "contract.yaml": CONTRACT_FILE}
+    for name, where in files.items():
+        path = target / where
+        path.parent.mkdir(exist_ok=True)
         path.write_text(_template(name, product))
         written.append(path)
     return written

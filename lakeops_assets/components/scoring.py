@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lakeops_assets.lakehouse import Commit, Lakehouse, Query, TableName, Transaction
 from lakeops_assets.lakehouse.statements import quote
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from lakeops_assets.models import ModelRegistry, Scorer
+    from lakeops_assets.promotion import LiveVersion
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,21 @@ class ScoreSpec:
 
 
 @dataclass(frozen=True)
+class Rescore:
+    """How a champion scores that came back by a revert.
+
+    Attributes:
+        event: Number of the revert in the ledger.
+        rows: `all` scores every row anew; `none` only rows that change after the revert.
+        features_version: Delta version of the features when it was reverted.
+    """
+
+    event: int
+    rows: Literal["all", "none"]
+    features_version: int
+
+
+@dataclass(frozen=True)
 class ScoreResult:
     """What a scoring did: the write, and in words why those rows."""
 
@@ -44,12 +60,19 @@ class ScoreResult:
 
 
 def score(
-    lakehouse: Lakehouse, registry: ModelRegistry, spec: ScoreSpec, version: int, *, now: datetime
+    lakehouse: Lakehouse,
+    registry: ModelRegistry,
+    spec: ScoreSpec,
+    version: int,
+    *,
+    now: datetime,
+    rescore: Rescore | None = None,
 ) -> ScoreResult:
     """Append the scores of a model version for rows that it has not scored as they are now.
 
     Each model version is a writer of its own, whose transaction carries the Delta version of the
-    features: a run that was killed is repeated without a score lost or written twice.
+    features: a run that was killed is repeated without a score lost or written twice. A version
+    that came back and has to score other rows than those is a new writer.
     """
     scorer = registry.load(version)
     key = spec.primary_key or tuple(registry.primary_key(version))
@@ -58,16 +81,23 @@ def score(
         lakehouse.at(spec.features)  # raises the error that says which tables exist
     at = newest or 0
     app_id = f"scores/{registry.name}/v{version}"
+    if rescore is not None:
+        app_id += f"/event-{rescore.event}"
     seen = lakehouse.transaction_version(spec.table, app_id)
+    if seen is None and rescore is not None and rescore.rows == "none":
+        seen = rescore.features_version
     columns = list(dict.fromkeys((*key, *spec.carry, *scorer.columns)))
+    everything = f"SELECT {_listed(columns)} FROM {spec.features} VERSION AS OF {at}"
     if seen is None:
-        rows: Query = lakehouse.bind(
-            f"SELECT {_listed(columns)} FROM {spec.features} VERSION AS OF {at}"
-        )
-        reason = f"version {version} scores all rows for the first time"
+        rows: Query = lakehouse.bind(everything)
+        when = "for the first time" if rescore is None else "anew, for it came back"
+        reason = f"version {version} scores all rows {when}"
     elif seen >= at:
         commit = Commit(lakehouse.version(spec.table) or 0, written=False, reason="no row is new")
         return ScoreResult(commit, commit.reason)
+    elif gap := lakehouse.feed_gap(spec.features, seen + 1, at):
+        rows = lakehouse.bind(everything)
+        reason = f"version {version} scores all rows again: {gap}"
     else:
         rows = _changed(lakehouse, spec, columns, seen, at)
         reason = f"rows that changed from version {seen} to {at} of {spec.features}"
@@ -76,6 +106,17 @@ def score(
     lakehouse.create(spec.table, scores.schema, description=spec.description)
     commit = lakehouse.append(spec.table, scores, transaction=Transaction(app_id, at))
     return ScoreResult(commit, f"{commit.inserted} rows: {reason}")
+
+
+def rescore_of(live: LiveVersion | None, version: int) -> Rescore | None:
+    """Return what the revert that made a version live asks to score; None for what changed."""
+    if live is None or live.version != version or live.entry.action != "revert":
+        return None
+    measured = live.entry.evidence.get("measured", {})
+    rows = measured.get("rescore")
+    if rows not in ("all", "none"):
+        return None
+    return Rescore(live.sequence, rows, int(measured["features_version"]))
 
 
 def _changed(

@@ -2,7 +2,8 @@
 
 An asset is stale when it was never made, when its code changed, when something it read has another
 data version now than the one it recorded, when its table is not the one it recorded, or when one of
-its blocking checks was not evaluated on it. Nothing is
+its blocking checks was not evaluated on it. A champion is stale too when a person approved or
+reverted, or moved its alias. Nothing is
 lost when a sensor was off, a code location was reloaded or a run was killed: the next look finds
 the same difference. `lakeops run` and the refresh sensor ask the same question here.
 """
@@ -19,7 +20,8 @@ from dagster._core.definitions.data_version import (
     get_input_data_version_tag,
 )
 
-from lakeops_assets.components.names import LAYER, STATE, TABLE_NAME
+from lakeops_assets.components.names import LAYER, LEDGER, ON_REQUEST, STATE, TABLE_NAME
+from lakeops_assets.components.promotable import PROMOTABLE, Promotable
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.lakehouse import TableName
 
@@ -29,9 +31,9 @@ def stale_assets(
 ) -> dict[dg.AssetKey, str]:
     """Return the assets that are not up to date and why, upstream first.
 
-    What is downstream of a stale asset is stale too.
+    What is downstream of a stale asset is stale too. An asset that runs on request only is never.
     """
-    keys = [k for k in graph.toposorted_asset_keys if graph.get(k).is_materializable]
+    keys = [k for k in graph.toposorted_asset_keys if is_kept_up_to_date(graph, k)]
     tags = _materialization_tags(instance, keys)
     stale: dict[dg.AssetKey, str] = {}
     for key in keys:
@@ -43,6 +45,12 @@ def stale_assets(
         if reason:
             stale[key] = reason
     return stale
+
+
+def is_kept_up_to_date(graph: AssetGraph, key: dg.AssetKey) -> bool:
+    """Return whether an asset is made when it is stale, and not on request only."""
+    node = graph.get(key)
+    return node.is_materializable and ON_REQUEST not in node.metadata
 
 
 def with_downstream(graph: AssetGraph, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
@@ -98,7 +106,9 @@ def _own_reason(
         now = tags.get(parent, {}).get(DATA_VERSION_TAG)
         if now != recorded.get(get_input_data_version_tag(parent)):
             return f"{parent.to_user_string()} is newer"
-    return _table_reason(node.metadata, recorded, lakeops)
+    return _table_reason(node.metadata, recorded, lakeops) or _champion_reason(
+        node.metadata, recorded, lakeops
+    )
 
 
 def _table_reason(
@@ -111,6 +121,21 @@ def _table_reason(
     if recorded.get(DATA_VERSION_TAG) == f"delta:{version}":
         return ""
     return "its table is missing" if version is None else "its table was written outside a run"
+
+
+def _champion_reason(
+    metadata: Mapping[str, object], recorded: Mapping[str, str], lakeops: LakeopsResource
+) -> str:
+    """What people decided, or did by hand, since the champion was last looked at."""
+    promotable = getattr(metadata.get(PROMOTABLE), "instance", None)
+    if not isinstance(promotable, Promotable):
+        return ""
+    seen = int(recorded.get(LEDGER, "0"))
+    if promotable.ledger(lakeops).head() != seen:  # from the log; rows are read when there are new
+        news = promotable.news(lakeops, seen)
+        if news:
+            return news
+    return promotable.by_hand(lakeops, recorded.get(DATA_VERSION_TAG, ""))
 
 
 def _check_reason(graph: AssetGraph, key: dg.AssetKey, instance: dg.DagsterInstance) -> str:

@@ -1,5 +1,6 @@
 """Feature table to trained model, registered version, gates and champion."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import dagster as dg
@@ -8,12 +9,17 @@ from pydantic import Field
 from lakeops_assets import settings
 from lakeops_assets.components import training
 from lakeops_assets.components.champion import champion_asset
-from lakeops_assets.components.gates import (
+from lakeops_assets.components.gate_models import (
     ChampionGateModel,
+    CoverageModel,
+    DataQualityModel,
     MetricGateModel,
+    ReadinessModel,
+    SliceModel,
+    ValueModel,
     gate_specs,
-    gates_check,
 )
+from lakeops_assets.components.gates import gates_check
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import (
     LAYER,
@@ -24,10 +30,15 @@ from lakeops_assets.components.names import (
     digest,
     table_name,
 )
+from lakeops_assets.components.policies import PromotionPolicyModel, policies
+from lakeops_assets.components.promotable import Promotable
+from lakeops_assets.components.promotion_jobs import approve_job, revert_job
+from lakeops_assets.components.quality import quality_gates, training_contracts
+from lakeops_assets.components.reproduce import reproduce_job
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 from lakeops_assets.models import ModelSpec
-from lakeops_assets.promotion import gates_digest
+from lakeops_assets.promotion import Gate, QualityGate, gates_digest
 
 
 @dg.scaffold_with(ExampleScaffolder)
@@ -79,6 +90,34 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
     not_worse_than_champion: list[ChampionGateModel] = Field(
         default_factory=list, description="Paired comparisons that a challenger must pass."
     )
+    slices: list[SliceModel] = Field(
+        default_factory=list, description="Metrics that must hold in every slice of the rows."
+    )
+    value: ValueModel | None = Field(
+        default=None, description="What decisions must be worth, in money; not asked when empty."
+    )
+    coverage: CoverageModel | None = Field(
+        default=None, description="Share of rows with a fresh value; not asked when empty."
+    )
+    data_quality: DataQualityModel | None = Field(
+        default_factory=DataQualityModel,
+        description="Contracts of the training tables that must stand; not asked with `null`, nor "
+        "where no table has one.",
+    )
+    readiness: ReadinessModel | None = Field(
+        default_factory=ReadinessModel,
+        description="What the stored model must show by itself; not asked with `null`.",
+    )
+    data_behind_at_most: str = Field(
+        default="30 days",
+        description="How far the feature table may have moved on, from the version that was "
+        "trained on, when a version is promoted; not asked when empty.",
+    )
+    promotion: dict[str, PromotionPolicyModel] = Field(
+        default_factory=dict,
+        description="Environment -> who must approve a new champion there. What is not said is "
+        "strict: only dev promotes without an approval.",
+    )
     product: str = Field(
         default="", description="Product, which is schema and group; the folder's name when empty."
     )
@@ -105,15 +144,31 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             seed=self.seed,
         )
 
+    def gate_specs(self, quality: Sequence[QualityGate] = ()) -> tuple[Gate, ...]:
+        """Return what the promotion room needs to know; the gates on contracts are given."""
+        return gate_specs(
+            self.task,
+            self.gates,
+            self.not_worse_than_champion,
+            slices=self.slices,
+            value=self.value,
+            coverage=self.coverage,
+            readiness=self.readiness,
+            data_behind_at_most=self.data_behind_at_most,
+            quality=quality,
+        )
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return the model, its version with the gates, the champion and its baseline."""
         product = self.product or context.path.name
         names = ModelNames(product, self.name)
         environment = settings.load().environment
         spec = self.model_spec(product)
-        gates = gate_specs(self.task, self.gates, self.not_worse_than_champion)
         features_key = asset_key(self.features, product)
+        held = training_contracts(context, product, features_key, self.data_quality)
+        gates = self.gate_specs(quality_gates(self.data_quality, held))
         features = table_name(features_key, environment)
+        promotable = Promotable(names, spec, features, gates, policies(self.promotion), held)
         baseline_table = table_name(names.baseline, environment)
         registered = names.registered(environment)
         library = self.estimator.split(".")[0]
@@ -155,8 +210,12 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             code_version=gates_digest(gates),
             metadata={LAYER: "model", "lakeops/registered_name": registered},
         )
-        def model_version(lakeops: LakeopsResource) -> dg.MaterializeResult:
-            version = training.register(lakeops.registry(product, self.name))
+        def model_version(
+            context: dg.AssetExecutionContext, lakeops: LakeopsResource
+        ) -> dg.MaterializeResult:
+            # First, so that the checks compare with the champion that the ledger knows.
+            promotable.reconcile(lakeops, context.run_id)
+            version = training.register(lakeops.registry(product, self.name), lakeops.actor)
             return dg.MaterializeResult(
                 metadata=training.version_metadata(version, lakeops.mlflow_url, registered),
                 data_version=dg.DataVersion(f"v{version.version}"),
@@ -183,6 +242,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             return table_result(lakeops, baseline_table, commit)
 
         return dg.Definitions(
-            assets=[model, model_version, champion_asset(names, registered, gates), baseline],
-            asset_checks=[gates_check(names, spec, features, gates)],
+            assets=[model, model_version, champion_asset(promotable, registered), baseline],
+            asset_checks=[gates_check(names, spec, features, gates, held)],
+            jobs=[approve_job(promotable), revert_job(promotable), reproduce_job(names)],
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
@@ -12,20 +12,9 @@ from lakeops_assets import models
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.lakehouse import Commit, Lakehouse, LakehouseError, TableName
 from lakeops_assets.lakehouse.statements import quote
-from lakeops_assets.models import Evaluation, ModelRegistry, ModelSpec, VersionInfo
-from lakeops_assets.promotion import (
-    ChampionGate,
-    Evidence,
-    Gate,
-    GateResult,
-    Paired,
-    PromotionPlan,
-    PromotionResult,
-    stored_verdict,
-)
-
-if TYPE_CHECKING:
-    import pandas as pd
+from lakeops_assets.models import ModelRegistry, ModelSpec, VersionInfo, read_rows
+from lakeops_assets.models.registry import USER
+from lakeops_assets.promotion import Ledger, live_champion
 
 RESAMPLES = 1000
 
@@ -110,6 +99,7 @@ def train(
             location=lakehouse.location(features),
             data_version=version,
             fingerprint=fingerprint,
+            made_by=made_by(lakehouse, features, version),
         )
     return TrainingOutcome(
         model_id=logged.model_id,
@@ -123,27 +113,10 @@ def train(
     )
 
 
-def read_rows(
-    lakehouse: Lakehouse, spec: ModelSpec, features: TableName, version: int
-) -> pd.DataFrame:
-    """Return the labelled rows of a version, with a column that tells which are held out.
-
-    They are in the order of their keys: a bootstrap draws rows by their place, and tables have no
-    order of their own.
-    """
-    columns = lakehouse.schema(features, version).names
-    missing = [c for c in (spec.label, *spec.primary_key) if c not in columns]
-    if missing:
-        raise LakehouseError(
-            f"{features} has no column {', '.join(missing)}, which the model needs; it has: "
-            f"{', '.join(columns)}"
-        )
-    statement = (
-        f"SELECT *, {models.split_condition(spec)} AS {models.HELD_OUT} "
-        f"FROM {features} VERSION AS OF {version} WHERE {quote(spec.label)} IS NOT NULL "
-        f"ORDER BY {', '.join(quote(k) for k in spec.primary_key)}"
-    )
-    return lakehouse.query(statement).read_all().to_pandas()
+def made_by(lakehouse: Lakehouse, table: TableName, version: int) -> dict[str, str]:
+    """Return what the writer of a version recorded: for features the SQL's hash and its inputs."""
+    found = (c.metadata for c in lakehouse.history(table, limit=50) if c.version == version)
+    return dict(next(found, {}))
 
 
 def _not_worth(
@@ -160,16 +133,9 @@ def _not_worth(
     if newest.data_version >= version:
         return ""
     label = quote(spec.label)
-    keys = ", ".join(quote(k) for k in spec.primary_key)
-    changed = (
-        lakehouse.query(
-            f"SELECT count(*) AS n FROM (SELECT DISTINCT {keys} FROM feed "
-            f"WHERE {label} IS NOT NULL AND _change_type <> 'update_preimage')",
-            {"feed": lakehouse.changes(features, newest.data_version + 1, version)},
-        )
-        .read_all()["n"][0]
-        .as_py()
-    )
+    changed = _changed_labelled(lakehouse, spec, features, newest.data_version, version)
+    if changed is None:
+        return ""  # nobody can tell, so a new model is the safe answer
     total = (
         lakehouse.query(f"SELECT count({label}) AS n FROM {features} VERSION AS OF {version}")
         .read_all()["n"][0]
@@ -183,15 +149,44 @@ def _not_worth(
     )
 
 
+def _changed_labelled(
+    lakehouse: Lakehouse, spec: ModelSpec, features: TableName, before: int, version: int
+) -> int | None:
+    """Return the labelled keys that changed between two versions; None when it cannot be told.
+
+    The change feed tells; where its files were vacuumed, the two versions are compared.
+    """
+    label = quote(spec.label)
+    keys = ", ".join(quote(k) for k in spec.primary_key)
+    then, now = (
+        f"SELECT * FROM {features} VERSION AS OF {v} WHERE {label} IS NOT NULL"
+        for v in (before, version)
+    )
+    if not lakehouse.feed_gap(features, before + 1, version):
+        source = f"feed WHERE {label} IS NOT NULL AND _change_type <> 'update_preimage'"
+        feed = {"feed": lakehouse.changes(features, before + 1, version)}
+    else:
+        source = f"(({now} EXCEPT {then}) UNION ALL ({then} EXCEPT {now})) AS differing"
+        feed = {}
+    statement = f"SELECT count(*) AS n FROM (SELECT DISTINCT {keys} FROM {source})"
+    try:
+        return int(lakehouse.query(statement, feed).read_all()["n"][0].as_py())
+    except LakehouseError:  # the earlier version is gone too, or has other columns
+        return None
+
+
 # Versions and gates
 
 
-def register(registry: ModelRegistry) -> VersionInfo:
-    """Register the newest trained model and make it the challenger, unless it is champion."""
+def register(registry: ModelRegistry, actor: str) -> VersionInfo:
+    """Register the newest trained model and make it the challenger, unless it is champion.
+
+    The version says who registered it: who made a version may not be who approves it.
+    """
     newest = registry.newest_model()
     if newest is None:
         raise models.ModelError(f"no model of {registry.name} was trained yet; materialize it")
-    version = registry.register(newest.model_id, newest.run_id, tags={})
+    version = registry.register(newest.model_id, newest.run_id, tags={USER: actor})
     if version != registry.alias("champion"):
         registry.set_alias("challenger", version)
     return registry.version(version)
@@ -205,61 +200,6 @@ def candidate(registry: ModelRegistry) -> int:
     return max(v.version for v in versions)
 
 
-def standing_results(
-    lakehouse: Lakehouse, registry: ModelRegistry, version: int, gates: tuple[Gate, ...]
-) -> list[GateResult]:
-    """Return the stored results of a version that is champion by them; empty when it is not.
-
-    They are the evidence of its promotion. To measure it once more would compare it with itself.
-    """
-    if registry.alias("champion") != version:
-        return []
-    verdict = stored_verdict(lakehouse, registry.name, version, gates)
-    return list(verdict.results) if verdict.allowed else []
-
-
-def measure(
-    lakehouse: Lakehouse,
-    registry: ModelRegistry,
-    spec: ModelSpec,
-    features: TableName,
-    candidate: int,
-    gates: tuple[Gate, ...],
-) -> Evidence:
-    """Measure the candidate, and the champion beside it, on the same held-out rows.
-
-    Which rows are held out is decided by their keys alone, so neither has ever been trained on
-    one of them.
-    """
-    version = registry.version(candidate)
-    champion = registry.alias("champion")
-    data_version = registry.data_version(version.version)
-    frame = read_rows(lakehouse, spec, features, data_version)
-    test = frame[frame[models.HELD_OUT].to_numpy(dtype=bool)]
-    labels = models.labels(spec, test)
-    scores = registry.load(version.version).score(test)
-    evaluation = models.evaluate(spec.task, labels, scores, resamples=RESAMPLES, seed=spec.seed)
-    paired = {}
-    if champion is not None and champion != version.version:
-        theirs = registry.load(champion).score(test)
-        for metric in dict.fromkeys(g.metric for g in gates if isinstance(g, ChampionGate)):
-            found = models.compare(
-                spec.task, labels, theirs, scores, metric, resamples=RESAMPLES, seed=spec.seed
-            )
-            paired[metric] = Paired(
-                champion, found.champion, found.challenger, found.difference, found.low, found.high
-            )
-    return Evidence(
-        model=registry.name,
-        version=version.version,
-        data_version=data_version,
-        rows=len(test),
-        metrics=_intervals(evaluation),
-        champion_version=champion,
-        paired=paired,
-    )
-
-
 def write_baseline(
     lakehouse: Lakehouse,
     registry: ModelRegistry,
@@ -270,20 +210,24 @@ def write_baseline(
     """Write the champion's training and held-out rows with its predictions."""
     import pyarrow as pa
 
-    champion = registry.alias("champion")
+    live = live_champion(Ledger(lakehouse), registry)
+    champion = live.version
     if champion is None:
-        raise models.ModelError(f"{registry.name} has no champion")
+        raise models.ModelError(live.reason)
     version = registry.data_version(champion)
     wanted = {"baseline": f"{registry.name}/v{champion}"}
     if lakehouse.exists(table):
-        newest = lakehouse.history(table, limit=1)[0]
-        if dict(newest.metadata) == wanted:
+        written = lakehouse.last_change(table)
+        if written is not None and wanted.items() <= written.metadata.items():
             reason = f"holds the rows of version {champion}"
-            return Commit(newest.version, written=False, reason=reason)
+            return Commit(lakehouse.version(table) or 0, written=False, reason=reason)
     scorer = registry.load(champion)
+    # A row whose key is gone from the features was deleted: an old version does not bring it back.
+    key = " AND ".join(f"now.{quote(k)} = trained.{quote(k)}" for k in spec.primary_key)
     reader = lakehouse.query(
         f"SELECT *, CASE WHEN {models.split_condition(spec)} THEN 'test' ELSE 'train' END AS split "
-        f"FROM {features} VERSION AS OF {version} WHERE {quote(spec.label)} IS NOT NULL"
+        f"FROM {features} VERSION AS OF {version} AS trained WHERE {quote(spec.label)} IS NOT NULL "
+        f"AND EXISTS (SELECT 1 FROM {features} AS now WHERE {key})"
     )
     predictions = scorer.prediction_fields()
     schema = pa.schema([*reader.schema, *predictions, pa.field("model_version", pa.string())])
@@ -301,10 +245,6 @@ def write_baseline(
     return lakehouse.overwrite(table, rows, metadata=wanted, evolve=True)
 
 
-def _intervals(evaluation: Evaluation) -> dict[str, tuple[float, float, float]]:
-    return {name: (m.value, m.low, m.high) for name, m in evaluation.metrics.items()}
-
-
 # What the UI shows
 
 
@@ -317,6 +257,7 @@ def dagster_tags(lakeops: LakeopsResource, run_id: str, key: dg.AssetKey) -> dic
         "dagster.asset_key": key.to_user_string(),
         "dagster.run_url": url,
         "mlflow.user": lakeops.actor,
+        **models.source_tags(lakeops.settings().project),
         "mlflow.note.content": f"Materialized by Dagster: [asset]({asset}), [run]({url}).",
     }
 
@@ -347,7 +288,7 @@ def version_metadata(version: VersionInfo, mlflow_url: str, registered: str) -> 
     return {
         "version": version.version,
         "aliases": ", ".join(version.aliases),
-        "mlflow": dg.MetadataValue.md(_version_link(mlflow_url, registered, version.version)),
+        "mlflow": dg.MetadataValue.md(version_link(mlflow_url, registered, version.version)),
         **{
             name: _number(value)
             for name, value in version.metrics.items()
@@ -356,35 +297,13 @@ def version_metadata(version: VersionInfo, mlflow_url: str, registered: str) -> 
     }
 
 
-def promotion_metadata(
-    plan: PromotionPlan, result: PromotionResult, mlflow_url: str
-) -> dict[str, Any]:
-    """Return what the champion shows: which version, and why it is or is not the newest."""
-    lines = [
-        f"| {r.gate} | {'passed' if r.passed else '**failed**'} | {r.reason} |"
-        for r in plan.verdict.results
-    ]
-    gates = "\n".join(["| gate | verdict | found |", "| --- | --- | --- |", *lines])
-    return {
-        "champion": result.champion or 0,
-        "candidate": plan.candidate,
-        "promoted": result.promoted,
-        "action": plan.action,
-        "reason": result.reason,
-        "gates": dg.MetadataValue.md(gates),
-        "mlflow": dg.MetadataValue.md(
-            _version_link(mlflow_url, plan.model, result.champion or plan.candidate)
-        ),
-        **({} if result.replaced is None else {"replaced": result.replaced}),
-    }
-
-
 def _number(value: float) -> dg.FloatMetadataValue:
     # Six digits are more than any interval here is exact to, and can be read.
     return dg.MetadataValue.float(float(f"{value:.6g}"))
 
 
-def _version_link(mlflow_url: str, registered: str, version: int) -> str:
+def version_link(mlflow_url: str, registered: str, version: int) -> str:
+    """Return a markdown link to a version's page in MLflow."""
     return (
         f"[{registered} version {version}]({mlflow_url}/#/models/{registered}/versions/{version})"
     )

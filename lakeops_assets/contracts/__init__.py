@@ -4,6 +4,8 @@ Owns the rules of a contract, the quarantine, and what makes a change of a contr
 """
 
 from lakeops_assets.contracts.contract import Contract
+from lakeops_assets.contracts.diff import diff, is_major
+from lakeops_assets.contracts.diff_rules import Change
 from lakeops_assets.contracts.evaluate import Evaluation, RuleResult, evaluate
 from lakeops_assets.contracts.load import load
 from lakeops_assets.contracts.quarantine import (
@@ -32,6 +34,7 @@ from lakeops_assets.contracts.screen import ContractScreen, Screened
 from lakeops_assets.contracts.split import Rows, Split, split
 
 __all__ = [
+    "Change",
     "Contract",
     "ContractError",
     "ContractNotHeldError",
@@ -48,11 +51,13 @@ __all__ = [
     "Severity",
     "Split",
     "Standing",
+    "diff",
     "discard",
     "evaluate",
     "evaluate_or_reuse",
     "explain",
     "held",
+    "is_major",
     "load",
     "quarantine_table",
     "quarantines",

@@ -92,10 +92,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Found:
-    """A number about one rule: rows that break it, or a value with a bound."""
+    """What was found about one rule: how many rows break it, or 1 when the table does."""
 
     violations: int
     reason: str
+    measured: bool = True
 
 
 def evaluate(
@@ -114,7 +115,7 @@ def evaluate(
     waiting, quarantine = held(lakehouse, table), quarantine_table(table)
     unfit = unfit_columns(contract, schema)
     measured = {
-        r.id: _Found(1, f"not measured: {unfit[c]}")
+        r.id: _Found(1, f"not measured: {unfit[c]}", measured=False)
         for r in contract.rules
         for c in r.columns
         if c in unfit and not isinstance(r.check, Types)
@@ -129,7 +130,7 @@ def evaluate(
     for rule in contract.rules:
         found = measured[rule.id]
         result = _result(rule, found, rows, waiting.rules.get(rule.id, 0))
-        if result.violations and rule.per_row and rule in rules:
+        if result.violations and rule.per_row and found.measured:
             result = replace(result, samples=_samples(lakehouse, contract, table, rule, source))
         results.append(result)
     return Evaluation(
@@ -220,7 +221,7 @@ def _aggregate(rule: Rule, index: int) -> str:
 def _judged(rule: Rule, value: Any, rows: int, now: datetime) -> _Found:
     check = rule.check
     if isinstance(check, Metric):
-        return _bounded(value, check.bound, rows, percent=check.percent)
+        return _bounded(value or 0, check.bound, rows, percent=check.percent)
     if isinstance(check, Freshness):
         if value is None:
             return _Found(1, f"no row has a {check.column}")
@@ -280,7 +281,7 @@ def _alone(
 
 
 def _not_run(error: QueryError) -> _Found:
-    return _Found(1, f"not measured: {str(error).splitlines()[0]}")
+    return _Found(1, f"not measured: {str(error).splitlines()[0]}", measured=False)
 
 
 def _repeated(

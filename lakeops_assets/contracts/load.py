@@ -72,6 +72,12 @@ def load(path: Path, *, screened: bool = True) -> Contract:
     if len(objects) != 1:
         raise document.error(("schema",), f"schema has {len(objects)} objects; one table per file")
     compiler = Compiler(document, objects[0], screened=screened)
+    if compiler.table != path.stem:
+        raise document.error(
+            compiler.place,
+            f"the table is {compiler.table} and the file is {path.name}; name the file "
+            f"{compiler.table}.yaml",
+        )
     rules = tuple(compiler.rules(model))
     twice = [r for r in rules if sum(r.id == other.id for other in rules) > 1]
     if twice:

@@ -62,7 +62,7 @@ def _library(compiler: Compiler, check: DataQuality, place: Place, column: str |
         raise compiler.document.error(
             (*place, "metric"), f"the metric is {metric!r}; {close(metric, METRICS)}"
         )
-    bound, percent = _bound(compiler, check, place), _percent(compiler, check, place)
+    bound, percent = _bound(compiler, _said(check), place), _percent(compiler, check, place)
     arguments = check.arguments or {}
     columns = _columns(compiler, arguments, column, place, needed=metric != "rowCount")
     name = _id(check, f"{'_'.join(columns)}_{metric}" if columns else metric)
@@ -145,13 +145,19 @@ def _sql(compiler: Compiler, check: DataQuality, place: Place, column: str | Non
                 (*place, "query"), "a placeholder for a column needs a column: move the entry there"
             )
         text = _COLUMN.sub(lambda found: quote(column), text)
+    bound = _bound(compiler, _said(check), place)
     if _scope(check) == "row":
-        columns = _read_by(compiler, f"SELECT ({text}) AS good FROM source", place)
-        name = _id(check, f"{'_'.join(columns)}_sql")
+        bad = _counted(compiler, text, bound, place)
+        columns = _read_by(compiler, bad, place)
         return compiler.make(
-            name, "sql", _words(check, text), columns, Condition(text), place, check.severity
+            _id(check, f"{'_'.join(columns)}_sql"),
+            "sql",
+            _words(check, f"not: {bad}"),
+            columns,
+            Condition(f"NOT coalesce({bad}, false)"),
+            place,
+            check.severity,
         )
-    bound = _bound(compiler, check, place)
     try:
         statement = parse_select(text)
     except QueryError as error:
@@ -188,19 +194,19 @@ def _custom(compiler: Compiler, check: DataQuality, place: Place, column: str | 
             (*place, "implementation"),
             f"engine {ENGINE} has no implementation {what!r}; {close(what, IMPLEMENTATIONS)}",
         )
-    arguments = {**options, **(check.arguments or {})}
     if what == "freshness":
         return compiler.freshness(
-            column or str(arguments.get("column", "")),
-            arguments.get("value"),
-            arguments.get("unit") or check.unit,
+            column or str(options.get("column", "")),
+            options.get("value"),
+            options.get("unit"),
             place,
             check.severity,
         )
-    bound = _bound(compiler, check, place)
-    columns = _columns(compiler, arguments, column, place, needed=True)
-    if "of" in arguments:
-        table, to = compiler.target(arguments["of"], place)
+    # The official schema allows no operator beside `implementation`, so it stands inside.
+    bound = _bound(compiler, {"mustBe": 100} if isinstance(said, str) else options, place)
+    columns = _columns(compiler, options, column, place, needed=True)
+    if "of" in options:
+        table, to = compiler.target(options["of"], place)
         words = f"{bound}% of {', '.join(to)} in {table} are here"
         made: Coverage | Metric = Coverage(columns, table, to, bound)
     else:
@@ -213,15 +219,20 @@ def _custom(compiler: Compiler, check: DataQuality, place: Place, column: str | 
     )
 
 
-def _bound(compiler: Compiler, check: DataQuality, place: Place) -> Bound:
-    said = {o: getattr(check, o) for o in get_args(Operator) if getattr(check, o) is not None}
-    if len(said) != 1:
+def _said(check: DataQuality) -> dict[str, Any]:
+    """Return what an entry says, without what it does not."""
+    return check.model_dump(exclude_none=True)
+
+
+def _bound(compiler: Compiler, said: dict[str, Any], place: Place) -> Bound:
+    operators = {o: said[o] for o in get_args(Operator) if o in said}
+    if len(operators) != 1:
         raise compiler.document.error(
             place,
-            f"a rule needs one operator and this has {', '.join(said) or 'none'}; there are: "
+            f"a rule needs one operator and this has {', '.join(operators) or 'none'}; there are: "
             f"{', '.join(get_args(Operator))}",
         )
-    [(operator, value)] = said.items()
+    [(operator, value)] = operators.items()
     try:
         values = tuple(float(v) for v in (value if isinstance(value, list) else [value]))
     except (TypeError, ValueError) as error:
@@ -252,14 +263,39 @@ def _columns(
     return columns
 
 
-def _read_by(compiler: Compiler, statement: str, place: Place) -> tuple[str, ...]:
-    """Return the columns that a condition reads."""
+def _counted(compiler: Compiler, query: str, bound: Bound, place: Place) -> str:
+    """Return the condition of the bad rows that a query counts.
+
+    Raises:
+        ContractError: It does not count rows that meet a condition, or some of them are allowed.
+    """
     from sqlglot import exp
 
     try:
-        parsed = parse_select(statement)
+        statement = parse_select(query)
     except QueryError as error:
         raise compiler.document.error((*place, "query"), str(error).splitlines()[0]) from error
+    where = statement.args.get("where")
+    counts = [e.unalias() for e in statement.selects]
+    plain = isinstance(statement, exp.Select) and not statement.args.get("joins")
+    if not (plain and where and len(counts) == 1 and isinstance(counts[0], exp.Count)):
+        raise compiler.document.error(
+            (*place, "query"),
+            "a rule of rows is a query that counts the bad ones: "
+            "SELECT count(*) FROM {object} WHERE <what is bad>",
+        )
+    if not bound.none:
+        raise compiler.document.error(
+            place, f"a rule of rows allows no bad one: write mustBe 0 and not {bound}"
+        )
+    return f"({where.this.sql(dialect='spark')})"
+
+
+def _read_by(compiler: Compiler, condition: str, place: Place) -> tuple[str, ...]:
+    """Return the columns that a condition reads."""
+    from sqlglot import exp
+
+    parsed = parse_select(f"SELECT {condition} AS bad FROM source")
     if parsed.find(exp.Subquery, exp.AggFunc, exp.Window):
         raise compiler.document.error(
             (*place, "query"), "a condition of one row has no subquery, aggregate or window"

@@ -128,6 +128,17 @@ def _recorded(
     return {"digest": spec.digest, "inputs": dict(versions), **judged}
 
 
+def inputs_of(lakehouse: Lakehouse, table: TableName | str, version: int) -> Mapping[str, int]:
+    """Return the tables that a version of a feature table was computed from, with their versions.
+
+    Empty when no commit up to that version recorded them.
+    """
+    for commit in lakehouse.history(table):
+        if commit.version <= version and APP_ID in commit.metadata:
+            return json.loads(commit.metadata[APP_ID])["inputs"]
+    return {}
+
+
 def _version(lakehouse: Lakehouse, table: TableName) -> int:
     version = lakehouse.data_version(table)
     if version is None:
@@ -175,6 +186,9 @@ def _changed_keys(
     if set(before) != set(versions) or any(before[t] > versions[t] for t in versions):
         return None, "an input was replaced"
     moved = [t for t in versions if versions[t] > before[t]]
+    for name in moved:
+        if gap := lakehouse.feed_gap(name, before[name] + 1, versions[name]):
+            return None, f"the changes of {name} are not whole: {gap}"
     key = ", ".join(quote(k) for k in spec.primary_key)
     feeds = {
         f"changes_{i}": lakehouse.changes(t, before[t] + 1, versions[t])

@@ -5,7 +5,8 @@ Owns which files were seen and what became of each; a bad file never stops the g
 
 from lakeops_assets.ingest.files import LandingFile
 from lakeops_assets.ingest.ingest import IngestResult, ingest
-from lakeops_assets.ingest.ledger import FileOutcome, ledger_table, outcomes, pending
+from lakeops_assets.ingest.ledger import FileOutcome, ledger_table, outcomes, pending, recover
+from lakeops_assets.ingest.rewrite import LandingRows, find_rows, remove_rows
 from lakeops_assets.ingest.screen import Screen, Screened
 from lakeops_assets.ingest.spec import Column, IngestError, IngestSpec
 
@@ -16,10 +17,14 @@ __all__ = [
     "IngestResult",
     "IngestSpec",
     "LandingFile",
+    "LandingRows",
     "Screen",
     "Screened",
+    "find_rows",
     "ingest",
     "ledger_table",
     "outcomes",
     "pending",
+    "recover",
+    "remove_rows",
 ]

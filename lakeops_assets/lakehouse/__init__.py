@@ -25,6 +25,13 @@ from lakeops_assets.lakehouse.errors import (
     UnsupportedError,
 )
 from lakeops_assets.lakehouse.lakehouse import Lakehouse, open_lakehouse
+from lakeops_assets.lakehouse.maintenance import LockedVersionError
+from lakeops_assets.lakehouse.maintenance_spec import (
+    Locks,
+    MaintenancePlan,
+    MaintenancePolicy,
+    MaintenanceResult,
+)
 from lakeops_assets.lakehouse.names import TableName, TableNameError
 
 __all__ = [
@@ -37,7 +44,12 @@ __all__ = [
     "Engine",
     "Lakehouse",
     "LakehouseError",
+    "LockedVersionError",
+    "Locks",
     "Maintenance",
+    "MaintenancePlan",
+    "MaintenancePolicy",
+    "MaintenanceResult",
     "Query",
     "QueryError",
     "SchemaError",

@@ -81,10 +81,15 @@ class Lakehouse:
         Maintenance makes new Delta versions with the same rows: whoever asks whether data is new
         asks for this one.
         """
+        change = self.last_change(table)
+        return change.version if change else None
+
+    def last_change(self, table: TableName | str) -> CommitInfo | None:
+        """Return the newest commit that changed rows; None when there is no such table."""
         if not self.exists(table):
             return None
         commits = self.history(table, limit=50)
-        return next((c.version for c in commits if c.changed_rows), commits[-1].version)
+        return next((c for c in commits if c.changed_rows), commits[-1])
 
     def schema(self, table: TableName | str, version: int | None = None) -> pa.Schema:
         """Return the columns of a table."""
@@ -97,6 +102,14 @@ class Lakehouse:
     def size_bytes(self, table: TableName | str) -> int:
         """Return the size of the data files of the newest version."""
         return self.engine.size_bytes(self._existing(table))
+
+    def files(self, table: TableName | str, version: int | None = None) -> tuple[str, ...]:
+        """Return the data files of a version, relative to the table's folder."""
+        return self.engine.files(self._existing(table), version)
+
+    def stored_files(self, table: TableName | str) -> Mapping[str, int]:
+        """Return every file in the table's folder with its size; see `Engine.stored_files`."""
+        return self.engine.stored_files(self._existing(table))
 
     def history(self, table: TableName | str, limit: int | None = None) -> list[CommitInfo]:
         """Return the commits of a table, newest first."""
@@ -138,6 +151,13 @@ class Lakehouse:
     def changes(self, table: TableName | str, first: int, last: int | None = None) -> ChangesOf:
         """Return the change feed of a table between two versions, as the input of a query."""
         return ChangesOf(self._existing(table), first, last)
+
+    def feed_gap(self, table: TableName | str, first: int, last: int) -> str:
+        """Return why the change feed of some versions is not whole any more; empty when it is.
+
+        VACUUM deletes change data as well: who was away longer than the retention computes in full.
+        """
+        return self.engine.feed_gap(self._existing(table), first, last)
 
     def at(self, table: TableName | str, version: int | None = None) -> TableAt:
         """Return a table at a version, as the input of a query."""
@@ -250,11 +270,30 @@ class Lakehouse:
             self._existing(table), where, transaction=transaction, metadata=metadata
         )
 
+    def delete_keys(
+        self,
+        table: TableName | str,
+        keys: pa.Table,
+        *,
+        transaction: Transaction | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Remove the rows whose key is among some in one commit; see `Engine.delete_keys`."""
+        return self.engine.delete_keys(
+            self._existing(table), keys, transaction=transaction, metadata=metadata
+        )
+
     # Maintaining
 
-    def optimize(self, table: TableName | str, *, zorder: Sequence[str] = ()) -> Maintenance:
+    def optimize(
+        self,
+        table: TableName | str,
+        *,
+        zorder: Sequence[str] = (),
+        target_bytes: int | None = None,
+    ) -> Maintenance:
         """Rewrite small files into large ones; see `Engine.optimize`."""
-        return self.engine.optimize(self._existing(table), zorder=zorder)
+        return self.engine.optimize(self._existing(table), zorder=zorder, target_bytes=target_bytes)
 
     def vacuum(
         self,
@@ -262,6 +301,7 @@ class Lakehouse:
         *,
         retention_hours: int = 168,
         keep_versions: Sequence[int] = (),
+        full: bool = False,
         dry_run: bool = True,
     ) -> Maintenance:
         """Delete files that no version younger than the retention needs; see `Engine.vacuum`."""
@@ -269,8 +309,13 @@ class Lakehouse:
             self._existing(table),
             retention_hours=retention_hours,
             keep_versions=keep_versions,
+            full=full,
             dry_run=dry_run,
         )
+
+    def truncate_log(self, table: TableName | str, *, oldest: int) -> Maintenance:
+        """Make a version the oldest that can be read; see `Engine.truncate_log`."""
+        return self.engine.truncate_log(self._existing(table), oldest=oldest)
 
     def _existing(self, table: TableName | str) -> str:
         name = self.name(table)

@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakeops_assets.models.readiness import UNLOADABLE
+from lakeops_assets.models.spec import ModelError
 from lakeops_assets.models.train import Trained
 
 if TYPE_CHECKING:
@@ -95,11 +97,27 @@ def params_of(values: Mapping[str, str]) -> list[Param]:
     return [Param(key, value) for key, value in values.items()]
 
 
-@lru_cache(maxsize=4)
-def load_pipeline(artifact_location: str, tracking_uri: str) -> Any:
-    """Return the pipeline of a stored model; the last few are kept."""
-    import mlflow.sklearn
+def model_files(artifact_location: str, tracking_uri: str) -> Path:
+    """Return the folder of a stored model's files, downloaded when they are elsewhere."""
     from mlflow.artifacts import download_artifacts
 
-    path = download_artifacts(artifact_uri=artifact_location, tracking_uri=tracking_uri)
-    return mlflow.sklearn.load_model(path)
+    found = download_artifacts(artifact_uri=artifact_location, tracking_uri=tracking_uri)
+    return Path(found)
+
+
+@lru_cache(maxsize=4)
+def load_pipeline(artifact_location: str, tracking_uri: str) -> Any:
+    """Return the pipeline of a stored model; the last few are kept.
+
+    Raises:
+        ModelError: The files are missing, broken, or need what is not installed.
+    """
+    import mlflow.sklearn
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return mlflow.sklearn.load_model(str(model_files(artifact_location, tracking_uri)))
+    except (MlflowException, *UNLOADABLE) as error:
+        raise ModelError(
+            f"the model in {artifact_location} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lakeops_assets.models.metrics import METRICS, Metric
+from lakeops_assets.models.metrics import MEAN, METRICS, Metric
 from lakeops_assets.models.spec import ModelError, Task
 
 if TYPE_CHECKING:
@@ -77,19 +77,23 @@ def evaluate(
     Raises:
         ModelError: No rows, one class only, or a score that is not a number.
     """
-    import numpy as np
-
     y, score = _checked(task, y, score)
-    metrics = METRICS[task]
-    drawn: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
-    for counts in _samples(len(y), resamples, seed):
-        for name, metric in metrics.items():
-            drawn[name].append(metric.function(y, score, counts))
-    measured = {}
-    for name, metric in metrics.items():
-        low, high = np.percentile(np.concatenate(drawn[name]), [LOW, HIGH])
-        measured[name] = Measured(_plain(metric, y, score), float(low), float(high))
-    return Evaluation(len(y), measured)
+    return Evaluation(len(y), bootstrap(METRICS[task], y, score, resamples, seed))
+
+
+def measure(
+    task: Task, y: np.ndarray, score: np.ndarray, metric: str, *, resamples: int, seed: int
+) -> Measured:
+    """Return one metric with its interval; see `evaluate`."""
+    found = _metric(task, metric)
+    y, score = _checked(task, y, score)
+    return bootstrap({metric: found}, y, score, resamples, seed)[metric]
+
+
+def measure_mean(values: np.ndarray, *, resamples: int, seed: int) -> Measured:
+    """Return the mean of a number per row (shape `(n,)`) with its interval."""
+    y, values = _checked("regression", values, values)
+    return bootstrap({"mean": MEAN}, y, values, resamples, seed)["mean"]
 
 
 def compare(
@@ -110,26 +114,68 @@ def compare(
     Raises:
         ModelError: The metric is unknown, or scores cannot be measured; see `evaluate`.
     """
-    import numpy as np
+    found = _metric(task, metric)
+    y, champion = _checked(task, y, champion)
+    y, challenger = _checked(task, y, challenger)
+    return _paired(metric, found, y, champion, challenger, resamples, seed)
 
+
+def compare_means(
+    champion: np.ndarray, challenger: np.ndarray, *, resamples: int, seed: int
+) -> Comparison:
+    """Compare a number per row (shape `(n,)`, more is better) of two models; see `compare`."""
+    _, champion = _checked("regression", champion, champion)
+    y, challenger = _checked("regression", champion, challenger)
+    return _paired("mean", MEAN, y, champion, challenger, resamples, seed)
+
+
+def _metric(task: Task, metric: str) -> Metric:
     if metric not in METRICS[task]:
         raise ModelError(
             f"there is no metric {metric!r} for {task}; there are: {', '.join(METRICS[task])}"
         )
-    y, champion = _checked(task, y, champion)
-    y, challenger = _checked(task, y, challenger)
-    found = METRICS[task][metric]
-    sign = 1.0 if found.higher_is_better else -1.0
+    return METRICS[task][metric]
+
+
+def bootstrap(
+    metrics: Mapping[str, Metric], y: np.ndarray, score: np.ndarray, resamples: int, seed: int
+) -> dict[str, Measured]:
+    """Return metrics with their intervals; labels and scores, shape `(n,)`, must be checked."""
+    import numpy as np
+
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
+    for counts in _samples(len(y), resamples, seed):
+        for name, metric in metrics.items():
+            drawn[name].append(metric.function(y, score, counts))
+    measured = {}
+    for name, metric in metrics.items():
+        low, high = np.percentile(np.concatenate(drawn[name]), [LOW, HIGH])
+        measured[name] = Measured(_plain(metric, y, score), float(low), float(high))
+    return measured
+
+
+def _paired(
+    name: str,
+    metric: Metric,
+    y: np.ndarray,
+    champion: np.ndarray,
+    challenger: np.ndarray,
+    resamples: int,
+    seed: int,
+) -> Comparison:
+    import numpy as np
+
+    sign = 1.0 if metric.higher_is_better else -1.0
     differences = np.concatenate(
         [
-            sign * (found.function(y, challenger, counts) - found.function(y, champion, counts))
+            sign * (metric.function(y, challenger, counts) - metric.function(y, champion, counts))
             for counts in _samples(len(y), resamples, seed)
         ]
     )
     low, high = np.percentile(differences, [LOW, HIGH])
-    one, other = _plain(found, y, champion), _plain(found, y, challenger)
+    one, other = _plain(metric, y, champion), _plain(metric, y, challenger)
     return Comparison(
-        metric,
+        name,
         champion=one,
         challenger=other,
         difference=sign * (other - one),

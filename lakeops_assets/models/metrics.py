@@ -107,6 +107,11 @@ def _mae(y: np.ndarray, score: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return _mean(abs(score - y), counts)
 
 
+def _average(y: np.ndarray, score: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean of a number per row, which is given as the score."""
+    return _mean(score, counts)
+
+
 def _r2(y: np.ndarray, score: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Share of the variance that is explained."""
     variance = _mean(y**2, counts) - _mean(y, counts) ** 2
@@ -128,6 +133,7 @@ REGRESSION = {
     "mae": Metric(_mae, higher_is_better=False),
     "r2": Metric(_r2, higher_is_better=True),
 }
+MEAN = Metric(_average, higher_is_better=True)
 METRICS = {"classification": CLASSIFICATION, "regression": REGRESSION}
 
 

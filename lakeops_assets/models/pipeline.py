@@ -15,6 +15,7 @@ from lakeops_assets.models.spec import ModelError, ModelSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
     from sklearn.pipeline import Pipeline
 
 MOST_CATEGORIES = 200
@@ -114,6 +115,40 @@ def choose_columns(spec: ModelSpec, frame: pd.DataFrame) -> tuple[tuple[str, ...
         kind = "text" if name in spec.categorical else _kind(spec, name, frame[name])
         (categorical if kind == "text" else numeric).append(name)
     return tuple(numeric), tuple(categorical)
+
+
+def columns_by_type(spec: ModelSpec, schema: pa.Schema) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the numeric and the categorical features of a table by the types of its columns.
+
+    Raises:
+        ModelError: A column is missing, or has a type from which nothing can be learned as it is.
+    """
+    reserved = {*spec.primary_key, spec.label, *spec.exclude}
+    names = spec.features or tuple(c for c in schema.names if c not in reserved)
+    missing = [c for c in names if c not in schema.names]
+    if missing:
+        raise ModelError(
+            f"model {spec.name} needs the column {', '.join(missing)}; there are: "
+            f"{', '.join(schema.names)}"
+        )
+    kinds = {n: "text" if n in spec.categorical else _type_kind(schema.field(n)) for n in names}
+    return (
+        tuple(n for n, kind in kinds.items() if kind == "number"),
+        tuple(n for n, kind in kinds.items() if kind == "text"),
+    )
+
+
+def _type_kind(field: pa.Field) -> str:
+    from pyarrow import types
+
+    kind = field.type
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):
+        return "number"
+    if types.is_decimal(kind):
+        return "number"
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return "text"
+    raise ModelError(f"feature {field.name} has the type {kind}, from which nothing can be learned")
 
 
 def prepare(

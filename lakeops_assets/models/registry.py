@@ -25,10 +25,19 @@ from lakeops_assets.models.artifacts import (
     dataset_of,
     load_pipeline,
     metrics_of,
+    model_files,
     params_of,
     save_model,
 )
 from lakeops_assets.models.evaluate import Evaluation
+from lakeops_assets.models.recipe import (
+    Environment,
+    Recipe,
+    load_recipe,
+    present_code,
+    present_environment,
+    save_recipe,
+)
 from lakeops_assets.models.score import Scorer
 from lakeops_assets.models.spec import ModelError
 from lakeops_assets.models.store import SQLITE, default_store, open_store
@@ -43,7 +52,10 @@ if TYPE_CHECKING:
 
 # Tags of a logged model, which make it usable without the run that made it.
 MODEL, FINGERPRINT, SPEC = "lakeops.model", "lakeops.fingerprint", "lakeops.spec_digest"
-DATA_VERSION, SCORING = "lakeops.data_version", "lakeops.scoring"
+TABLE, DATA_VERSION = "lakeops.table", "lakeops.data_version"
+SCORING = "lakeops.scoring"
+# Tags of a version and of a run: who made it; authors of a version that was copied here.
+USER, AUTHORS = "mlflow.user", "lakeops.authors"
 # Tags of a run: the process that trains.
 HOST, PID = "lakeops.host", "lakeops.pid"
 MOST_MODELS = 1000
@@ -84,6 +96,25 @@ class VersionInfo:
     aliases: tuple[str, ...]
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Which rows of the feature table a version was trained on: labelled ones not held out.
+
+    Attributes:
+        data_version: Delta version of the feature table.
+        label: Column with the label.
+        primary_key: Columns that identify a row.
+        test_share: Share of the keys that was held out.
+        split_salt: Salt of the split; see `split_condition`.
+    """
+
+    data_version: int
+    label: str
+    primary_key: tuple[str, ...]
+    test_share: float
+    split_salt: str
 
 
 @dataclass(frozen=True)
@@ -168,6 +199,7 @@ class ModelRegistry:
         location: str,
         data_version: int,
         fingerprint: str,
+        made_by: Mapping[str, str] | None = None,
     ) -> LoggedModelInfo:
         """Store a trained model with everything that is known of it.
 
@@ -183,17 +215,20 @@ class ModelRegistry:
             location: Where the table is.
             data_version: Delta version that was read.
             fingerprint: Identifies the model; see `fingerprint`.
+            made_by: What the writer of that version of the table recorded with its commit.
         """
         client, spec = self.client, trained.spec
         dataset = dataset_of(data, table, location, data_version, spec.label)
         client.log_inputs(run_id, datasets=[dataset_input(dataset)])
         params = {"estimator": spec.estimator, "seed": spec.seed, "test_share": spec.test_share}
+        params |= {"label": spec.label, "split_salt": spec.split_salt}
         params |= {f"params.{k}": v for k, v in spec.params.items()}
         shown = {k: str(v)[:500] for k, v in params.items()}
         tags = {
             MODEL: self.name,
             FINGERPRINT: fingerprint,
             SPEC: spec.digest(),
+            TABLE: table,
             DATA_VERSION: str(data_version),
             SCORING: json.dumps(
                 {
@@ -216,6 +251,8 @@ class ModelRegistry:
         )
         with tempfile.TemporaryDirectory() as folder:
             save_model(trained, data, Path(folder) / "model")
+            recipe = Recipe(spec, table, data_version, dict(made_by or {}), present_code())
+            save_recipe(recipe, present_environment(), Path(folder) / "model")
             client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         for name, figure in figures.items():
             client.log_figure(run_id, figure, f"plots/{name}.png")
@@ -329,14 +366,74 @@ class ModelRegistry:
         for key, value in tags.items():
             self.client.set_model_version_tag(self.name, str(version), key, value)
 
+    def version_tags(self, version: int) -> dict[str, str]:
+        """Return the tags of a version."""
+        return dict(self.version(version).tags)
+
+    def metrics(self, version: int) -> Mapping[str, float]:
+        """Return metrics on the held-out rows, with `_low` and `_high`."""
+        return self.version(version).metrics
+
+    def model_id(self, version: int) -> str:
+        """Return the id of the model of a version; numbers can be given again, ids cannot."""
+        return self.version(version).model_id
+
+    def fingerprint(self, version: int) -> str:
+        """Return what identifies the model of a version: specification, data and code."""
+        return self._logged(self.version(version).model_id).fingerprint
+
+    def authors(self, version: int) -> tuple[str, ...]:
+        """Return who trained and registered a version, as far as it was recorded."""
+        info = self.version(version)
+        tags = [info.tags.get(USER, ""), *info.tags.get(AUTHORS, "").split(",")]
+        if info.run_id:
+            tags.append(self.client.get_run(info.run_id).data.tags.get(USER, ""))
+        return tuple(sorted({name.strip() for name in tags if name.strip()}))
+
     def data_version(self, version: int) -> int:
         """Return the Delta version of the feature table that a version was trained on."""
         return self._logged(self.version(version).model_id).data_version
+
+    def table(self, version: int) -> str:
+        """Return the full name of the table that a version was trained on."""
+        model = self.client.get_logged_model(self.version(version).model_id)
+        return model.tags.get(TABLE, "")
 
     def primary_key(self, version: int) -> list[str]:
         """Return the key of the rows that a version scores."""
         model = self.client.get_logged_model(self.version(version).model_id)
         return list(json.loads(model.tags[SCORING])["primary_key"])
+
+    def recipe(self, version: int) -> tuple[Recipe, Environment, str]:
+        """Return what a version was made from, and the hash of its specification when trained.
+
+        Raises:
+            ModelError: There is no such version, or nothing was recorded with it.
+        """
+        model = self.client.get_logged_model(self.version(version).model_id)
+        place, name = model.artifact_location, f"{self.name} version {version}"
+        return *load_recipe(place, self.tracking_uri, name), model.tags.get(SPEC, "")
+
+    def training_rows(self, version: int) -> TrainingRows:
+        """Return which rows a version was trained on.
+
+        Raises:
+            ModelError: There is no such version, or it does not tell.
+        """
+        model = self.client.get_logged_model(self.version(version).model_id)
+        params = model.params or {}
+        if not {"label", "split_salt", "test_share"} <= params.keys():
+            raise ModelError(
+                f"version {version} of {self.name} does not tell how its rows were held out; "
+                "train it again"
+            )
+        return TrainingRows(
+            data_version=_info(model).data_version,
+            label=params["label"],
+            primary_key=tuple(json.loads(model.tags[SCORING])["primary_key"]),
+            test_share=float(params["test_share"]),
+            split_salt=params["split_salt"],
+        )
 
     def load(self, version: int) -> Scorer:
         """Return a version ready to score.
@@ -355,6 +452,11 @@ class ModelRegistry:
             negative=scoring["negative"],
             model=f"{self.name} version {version}",
         )
+
+    def files(self, version: int) -> Path:
+        """Return the folder of the files of a version's model."""
+        model = self.client.get_logged_model(self.version(version).model_id)
+        return model_files(model.artifact_location, self.tracking_uri)
 
     def _aliases(self) -> dict[str, int]:
         from mlflow.exceptions import MlflowException

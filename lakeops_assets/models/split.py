@@ -7,7 +7,8 @@ trained on a row that another is tested on.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from lakeops_assets.lakehouse.statements import literal, quote
 from lakeops_assets.models.spec import ModelError, ModelSpec
@@ -21,7 +22,26 @@ HELD_OUT = "__held_out"
 DIGITS = 8
 
 
-def split_condition(spec: ModelSpec) -> str:
+class Split(Protocol):
+    """What decides which rows are held out; a `ModelSpec` is one."""
+
+    @property
+    def primary_key(self) -> Sequence[str]:
+        """Columns that identify a row."""
+        ...
+
+    @property
+    def test_share(self) -> float:
+        """Share of the keys that is held out."""
+        ...
+
+    @property
+    def split_salt(self) -> str:
+        """Makes the split another one."""
+        ...
+
+
+def split_condition(spec: Split) -> str:
     """Return a condition in Spark's dialect that is true for held-out rows.
 
     MD5 in lower-case hexadecimal digits exists in every engine and compares as text.
@@ -62,7 +82,7 @@ def is_held_out(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
     )
 
 
-def _threshold(spec: ModelSpec) -> str:
+def _threshold(spec: Split) -> str:
     return f"{round(spec.test_share * 16**DIGITS):0{DIGITS}x}"
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,11 @@ def ensure_store(tracking_uri: str) -> None:
 _ready: set[str] = set()
 
 
+def artifact_root(tracking_uri: str) -> Path:
+    """Return the folder of a SQLite store's artifacts, beside it; a server has its own."""
+    return Path(tracking_uri.removeprefix(SQLITE)).parent / "artifacts"
+
+
 @lru_cache(maxsize=8)
 def open_store(tracking_uri: str) -> MlflowClient:
     """Return the client of a store, the same one each time; a SQLite store is made if missing."""
@@ -74,3 +80,42 @@ def default_store(tracking_uri: str) -> Iterator[None]:
         yield
     finally:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a look at a store without MLflow tells of one registered model.
+
+    Attributes:
+        aliases: Alias -> version.
+        tags: Version -> its tags.
+    """
+
+    aliases: Mapping[str, int]
+    tags: Mapping[int, Mapping[str, str]]
+
+
+def glance(tracking_uri: str, registered_name: str) -> Glance | None:
+    """Return aliases and tags of a model, read from a SQLite store directly.
+
+    To import MLflow takes seconds, and whoever only asks whether anything changed asks often.
+
+    Returns:
+        None where the store is another one, is not there, or has other tables than expected.
+    """
+    import sqlite3
+
+    path = Path(tracking_uri.removeprefix(SQLITE))
+    if not tracking_uri.startswith(SQLITE) or not path.is_file():
+        return None
+    aliases = "SELECT alias, version FROM registered_model_aliases WHERE name = ?"
+    tagged = "SELECT version, key, value FROM model_version_tags WHERE name = ?"
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+            found = store.execute(aliases, (registered_name,)).fetchall()
+            tags: dict[int, dict[str, str]] = {}
+            for version, key, value in store.execute(tagged, (registered_name,)):
+                tags.setdefault(int(version), {})[key] = value or ""
+    except sqlite3.Error:
+        return None
+    return Glance({alias: int(version) for alias, version in found}, tags)

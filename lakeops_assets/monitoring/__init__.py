@@ -1,7 +1,7 @@
-"""Profile and drift of tables, window by window, against a baseline.
+"""Profile, drift and KPI of tables, window by window.
 
-Owns the sketches of a monitored table, the metric tables made of them, and which columns drifted.
-No statistic reads data twice: all are computed from sketches.
+Owns the sketches of a monitored table, the metric tables made of them, and which columns drifted;
+and the KPI of each model version once labels are known, with the rule that judges it.
 """
 
 from lakeops_assets.monitoring.alerts import Alert, AlertRules
@@ -12,9 +12,21 @@ from lakeops_assets.monitoring.errors import MonitorSpecError
 from lakeops_assets.monitoring.estimate import EstimateError, estimate_errors
 from lakeops_assets.monitoring.findings import DriftFinding, Thresholds
 from lakeops_assets.monitoring.granularity import Granularity, GranularityError
+from lakeops_assets.monitoring.kpi import (
+    KpiDecision,
+    KpiSpec,
+    KpiSpecError,
+    KpiWindow,
+    Measure,
+    Measurement,
+    decide,
+    kpi_windows,
+)
+from lakeops_assets.monitoring.kpi_table import KpiSource, read_source, read_windows, write_windows
 from lakeops_assets.monitoring.merge import merge
 from lakeops_assets.monitoring.monitor import MonitorResult, refresh
 from lakeops_assets.monitoring.profile import profile, profile_schema
+from lakeops_assets.monitoring.replay import Firing, Replay, in_words, replay
 from lakeops_assets.monitoring.scan import scan
 from lakeops_assets.monitoring.sketch import Group, GroupSketch, Sketch
 from lakeops_assets.monitoring.spec import MonitorSpec
@@ -29,23 +41,39 @@ __all__ = [
     "CustomMetric",
     "DriftFinding",
     "EstimateError",
+    "Firing",
     "Granularity",
     "GranularityError",
     "Group",
     "GroupSketch",
+    "KpiDecision",
+    "KpiSource",
+    "KpiSpec",
+    "KpiSpecError",
+    "KpiWindow",
+    "Measure",
+    "Measurement",
     "MonitorResult",
     "MonitorSpec",
     "MonitorSpecError",
+    "Replay",
     "Sketch",
     "Thresholds",
     "comparisons",
+    "decide",
     "drift",
     "drift_schema",
     "estimate_errors",
+    "in_words",
+    "kpi_windows",
     "merge",
     "monitored_columns",
     "profile",
     "profile_schema",
+    "read_source",
+    "read_windows",
     "refresh",
+    "replay",
     "scan",
+    "write_windows",
 ]

@@ -83,6 +83,21 @@ class Granularity:
         return start + self.count * _LENGTHS[self.unit]
 
 
+def length(text: str) -> timedelta:
+    """Return a length of time such as `0 days`, `12 hours` or `1 week`.
+
+    Raises:
+        GranularityError: The text is something else; months and years have no fixed length.
+    """
+    match = re.fullmatch(r"(\d+) (minute|hour|day|week)s?", text.strip())
+    if match is None:
+        raise GranularityError(
+            f"{text!r} is not a length of time: write a number and minutes, hours, days or weeks, "
+            "such as '7 days'"
+        )
+    return int(match[1]) * _LENGTHS[match[2]]
+
+
 def instant(micros: int) -> datetime:
     """Return microseconds since the epoch as a time in UTC."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)

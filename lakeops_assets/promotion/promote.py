@@ -1,68 +1,27 @@
-"""Plan a promotion, then carry it out.
-
-The plan is made from what is stored and can be printed; carrying it out compares the champion
-with the one that the plan was made for before it moves an alias.
-"""
+"""Carry out a plan: the ledger first, then the aliases."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
 
-from lakeops_assets.lakehouse import Lakehouse
+from lakeops_assets.promotion.approval import record_expired, record_registry_approval
 from lakeops_assets.promotion.gates import Gate
-from lakeops_assets.promotion.verdicts import Verdict, require_gates, stored_verdict
+from lakeops_assets.promotion.ledger import Entry, Ledger, LedgerEntry, live_in
+from lakeops_assets.promotion.plan import (
+    PromotionPlan,
+    plan_evidence,
+    plan_promotion,
+    standing_of,
+)
+from lakeops_assets.promotion.policy import PromotionPolicy
+from lakeops_assets.promotion.reconcile import Difference, live_champion, reconcile
+from lakeops_assets.promotion.registry import Registry, move_aliases
+from lakeops_assets.promotion.verdicts import require_gates
 
 
 class PromotionRefusedError(Exception):
     """The plan does not allow the promotion, or is not about the present any more."""
-
-
-class Aliases(Protocol):
-    """The aliases of one registered model."""
-
-    @property
-    def name(self) -> str:
-        """Registered name."""
-        ...
-
-    def alias(self, alias: str) -> int | None:
-        """Return the version that carries an alias; None when none does."""
-        ...
-
-    def set_alias(self, alias: str, version: int) -> None:
-        """Move an alias to a version."""
-        ...
-
-    def delete_alias(self, alias: str) -> None:
-        """Remove an alias; does nothing where none is."""
-        ...
-
-    def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
-        """Set tags of a version."""
-        ...
-
-
-@dataclass(frozen=True)
-class PromotionPlan:
-    """What a promotion would change.
-
-    Attributes:
-        model: Registered name.
-        candidate: Version that would become champion.
-        champion: Champion when the plan was made; None without one.
-        action: `promote`, `keep` (the candidate is champion already) or `refuse`.
-        verdict: Stored verdict on the candidate.
-        reason: Why that action.
-    """
-
-    model: str
-    candidate: int
-    champion: int | None
-    action: str
-    verdict: Verdict
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -70,9 +29,9 @@ class PromotionResult:
     """What a promotion changed.
 
     Attributes:
-        champion: Champion now; None when a first candidate was refused.
+        champion: Champion now; None when a first candidate was refused or waits.
         replaced: Champion before, when it was replaced.
-        promoted: Whether the alias moved.
+        promoted: Whether the champion was changed.
         reason: Why.
     """
 
@@ -82,56 +41,118 @@ class PromotionResult:
     reason: str
 
 
-def plan_promotion(
-    lakehouse: Lakehouse, aliases: Aliases, candidate: int, gates: tuple[Gate, ...]
-) -> PromotionPlan:
-    """Plan the promotion of a candidate from its stored verdict."""
-    champion = aliases.alias("champion")
-    verdict = stored_verdict(lakehouse, aliases.name, candidate, gates)
-    if champion == candidate:
-        action, reason = "keep", f"version {candidate} is the champion already"
-    elif not verdict.allowed:
-        action, reason = "refuse", "; ".join(verdict.reasons)
-    elif verdict.champion_version != champion:
-        action = "refuse"
-        reason = (
-            f"version {candidate} was compared with {_champion(verdict.champion_version)}, and "
-            f"there is {_champion(champion)} now; evaluate it again"
-        )
-    else:
-        action, reason = "promote", f"version {candidate} passed its {len(gates)} gates"
-    return PromotionPlan(aliases.name, candidate, champion, action, verdict, reason)
+@dataclass(frozen=True)
+class Advance:
+    """What was found and done to bring a champion up to date.
+
+    Attributes:
+        difference: What was between ledger and registry, which was put right first.
+        plan: The plan for the candidate.
+        result: What became of it.
+    """
+
+    difference: Difference
+    plan: PromotionPlan
+    result: PromotionResult
+
+
+def advance(
+    ledger: Ledger,
+    registry: Registry,
+    candidate: int,
+    gates: tuple[Gate, ...],
+    policy: PromotionPolicy,
+    *,
+    actor: str,
+    run_id: str,
+    now: datetime,
+) -> Advance:
+    """Bring a champion up to date: put right what differs, plan, and promote what may be promoted.
+
+    Raises:
+        PromotionRefusedError: Another process was faster.
+        LedgerBrokenError: The ledger was tampered with; nothing is promoted.
+    """
+    difference = reconcile(ledger, registry, gates, policy, actor=actor, run_id=run_id, now=now)
+    plan = plan_promotion(ledger, registry, candidate, gates, policy, now=now)
+    record_expired(ledger, plan, actor=actor, run_id=run_id, now=now)
+    if record_registry_approval(ledger, registry, plan, now=now, run_id=run_id):
+        plan = plan_promotion(ledger, registry, candidate, gates, policy, now=now)
+    result = carry_out(ledger, registry, plan, gates, actor=actor, run_id=run_id, now=now)
+    return Advance(difference, plan, result)
 
 
 def carry_out(
-    lakehouse: Lakehouse, aliases: Aliases, plan: PromotionPlan, gates: tuple[Gate, ...]
+    ledger: Ledger,
+    registry: Registry,
+    plan: PromotionPlan,
+    gates: tuple[Gate, ...],
+    *,
+    actor: str,
+    run_id: str,
+    now: datetime,
 ) -> PromotionResult:
-    """Carry out a plan.
+    """Carry out a plan. Of several that carry out the same one, one promotes.
 
     Raises:
-        PromotionRefusedError: The champion is not the one that the plan was made for.
+        PromotionRefusedError: The present is not what the plan was made for.
         GatesNotPassedError: The stored verdict does not allow the candidate any more.
+        LedgerBrokenError: The ledger was tampered with.
     """
-    champion = aliases.alias("champion")
-    if champion != plan.champion:
-        raise PromotionRefusedError(
-            f"the plan for {plan.model} was made with {_champion(plan.champion)} and there is "
-            f"{_champion(champion)} now; plan again"
-        )
     if plan.action != "promote":
-        return PromotionResult(champion, None, promoted=False, reason=plan.reason)
-    verdict = require_gates(lakehouse, plan.model, plan.candidate, gates)
-    # `previous` first: a promotion that is cut off here leaves the champion as it was.
-    if champion is not None:
-        aliases.set_alias("previous", champion)
-    aliases.set_version_tags(
+        exposed = live_champion(ledger, registry).version
+        return PromotionResult(exposed, None, promoted=False, reason=plan.reason)
+    verdict = require_gates(
+        ledger.lakehouse,
+        plan.model,
         plan.candidate,
-        {"lakeops.gates": "passed", "lakeops.evaluation": verdict.evaluation_id},
+        gates,
+        model_id=registry.model_id(plan.candidate),
     )
-    aliases.set_alias("champion", plan.candidate)
-    if aliases.alias("challenger") == plan.candidate:
-        aliases.delete_alias("challenger")
-    return PromotionResult(plan.candidate, champion, promoted=True, reason=plan.reason)
+    if verdict.evaluation_id != plan.verdict.evaluation_id:
+        raise PromotionRefusedError(
+            f"version {plan.candidate} of {plan.model} was evaluated again after the plan was "
+            "made; plan again"
+        )
+    entry = Entry(
+        plan.model,
+        "promote",
+        plan.candidate,
+        plan.champion,
+        actor,
+        plan.reason,
+        now,
+        evidence=plan_evidence(plan),
+        plan_digest=plan.digest,
+        run_id=run_id,
+    )
+
+    def decide(entries: tuple[LedgerEntry, ...]) -> Entry:
+        _check_present(entries, registry, plan, now)
+        return entry
+
+    recorded = ledger.decide(decide, then=lambda e: move_aliases(registry, e))
+    return PromotionResult(recorded.version, plan.champion, promoted=True, reason=plan.reason)
+
+
+def _check_present(
+    entries: tuple[LedgerEntry, ...], registry: Registry, plan: PromotionPlan, now: datetime
+) -> None:
+    """Refuse when ledger, alias or approvals are not those that the plan was made for."""
+    ours = [e for e in entries if e.model == plan.model]
+    live, alias = live_in(ours, plan.model), registry.alias("champion")
+    version, sequence = (live.version, live.sequence) if live else (None, 0)
+    if sequence != plan.champion_sequence or alias != plan.champion:
+        raise PromotionRefusedError(
+            f"the plan for {plan.model} was made with {_champion(plan.champion)}; now the ledger "
+            f"says {_champion(version)} and the registry {_champion(alias)}; plan again"
+        )
+    standing = standing_of(ours, plan.digest, plan.policy, plan.authors, now)
+    if standing.rejection is not None or len(standing.approvals) < plan.needed:
+        raise PromotionRefusedError(
+            f"the plan for version {plan.candidate} of {plan.model} was rejected, or lost an "
+            "approval, after it was made; plan again"
+        )
 
 
 def _champion(version: int | None) -> str:

@@ -16,7 +16,9 @@ PROJECT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 
-@pytest.mark.parametrize("command", ["run", "land", "status", "sql", "new", "doctor", "ui"])
+@pytest.mark.parametrize(
+    "command", ["run", "land", "status", "sql", "new", "doctor", "ui", "reproduce", "forget"]
+)
 def test_every_command_explains_itself(tmp_path: Path, command: str) -> None:
     done = lakeops(tmp_path, command, "--help")
     assert done.returncode == 0

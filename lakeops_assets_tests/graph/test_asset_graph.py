@@ -45,7 +45,8 @@ def test_every_asset_and_field_is_described(config: settings.Settings) -> None:
         assert spec.description, spec.key
     from lakeops_assets import components
 
-    for name in ("BronzeTable", "FeatureTable", "TabularModel", "BatchScores", "Monitor"):
+    models = ("TabularModel", "BatchScores", "Monitor", "KpiMonitor")
+    for name in ("BronzeTable", "FeatureTable", "Maintenance", *models):
         component = getattr(components, name)
         assert issubclass(component, dg.Component)
         undescribed = [f for f, info in component.model_fields.items() if not info.description]

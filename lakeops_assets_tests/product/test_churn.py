@@ -41,7 +41,7 @@ def test_one_command_ends_with_a_champion(finished: Path) -> None:
     assert {o["status"] for o in outcomes.values()} == {"ok"}
     assert {name: outcomes[name]["rows"] for name in ASSETS} == ASSETS
     assert outcomes["churn/champion"]["version"] == "v1"
-    assert len(outcomes["churn/model_version"]["passed"]) == 6
+    assert len(outcomes["churn/model_version"]["passed"]) == 18
     assert not [o for o in outcomes.values() if o["failed"]]
 
 

@@ -1,10 +1,9 @@
-"""Gates fail closed, their verdicts are stored, and promotion asks for the stored one."""
+"""Gates fail closed, their verdicts are stored, and whoever exposes a model asks for them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,13 +17,14 @@ from lakeops_assets.promotion import (
     GatesNotPassedError,
     MetricGate,
     Paired,
-    PromotionRefusedError,
-    carry_out,
+    RecencyGate,
+    data_age,
     evaluate_gate,
-    plan_promotion,
+    evaluation_id,
     record_results,
     require_gates,
     stored_verdict,
+    version_tags,
 )
 from lakeops_assets.promotion.gates import GateSpecError
 
@@ -48,27 +48,6 @@ def judge(
 ) -> None:
     results = [evaluate_gate(gate, found) for gate in gates]
     record_results(lakehouse, found, gates, results, now=NOW + after, run_id="run")
-
-
-@dataclass
-class Registry:
-    """The aliases of a model, kept in memory: promotion knows nothing else of a registry."""
-
-    name: str = MODEL
-    aliases: dict[str, int] = field(default_factory=dict)
-    tags: dict[int, dict[str, str]] = field(default_factory=dict)
-
-    def alias(self, alias: str) -> int | None:
-        return self.aliases.get(alias)
-
-    def set_alias(self, alias: str, version: int) -> None:
-        self.aliases[alias] = version
-
-    def delete_alias(self, alias: str) -> None:
-        self.aliases.pop(alias, None)
-
-    def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
-        self.tags.setdefault(version, {}).update(tags)
 
 
 @given(value=st.floats(allow_nan=True, allow_infinity=True), bound=st.floats(0, 1))
@@ -161,50 +140,69 @@ def test_whoever_uses_a_champion_asks_for_the_gates_it_had_to_pass(lakehouse: La
             require_gates(lakehouse, MODEL, version, None)
 
 
-def test_promotion_moves_champion_and_previous(lakehouse: Lakehouse) -> None:
-    registry = Registry()
-    judge(lakehouse, evidence(1))
-    plan = plan_promotion(lakehouse, registry, 1, GATES)
-    assert plan.action == "promote"
-    assert carry_out(lakehouse, registry, plan, GATES).promoted
-    judge(lakehouse, evidence(2, champion=1))
-    registry.aliases["challenger"] = 2
-    plan = plan_promotion(lakehouse, registry, 2, GATES)
-    result = carry_out(lakehouse, registry, plan, GATES)
-    assert (result.champion, result.replaced) == (2, 1)
-    assert registry.aliases == {"champion": 2, "previous": 1}
-    assert registry.tags[2]["lakeops.gates"] == "passed"
-    again = plan_promotion(lakehouse, registry, 2, GATES)
-    assert (again.action, carry_out(lakehouse, registry, again, GATES).promoted) == ("keep", False)
+def test_the_newest_evaluation_decides_whatever_was_found_before(lakehouse: Lakehouse) -> None:
+    """What could not be measured once can be later, and a pass does not outlive a failure."""
+    hours = iter(range(10))
+
+    def found(*, sound: bool) -> bool:
+        measured = evidence(1) if sound else replace(evidence(1), metrics={})
+        judge(lakehouse, measured, after=timedelta(hours=next(hours)))
+        return stored_verdict(lakehouse, MODEL, 1, GATES).allowed
+
+    assert [found(sound=s) for s in (False, True, False, False, True)] == [
+        *(False, True, False, False, True)
+    ]
+    assert lakehouse.row_count("lakeops.gate_results") == 4
 
 
-def test_a_refused_candidate_leaves_the_champion(lakehouse: Lakehouse) -> None:
-    registry = Registry(aliases={"champion": 1})
-    judge(lakehouse, evidence(2, champion=1, auc=0.7))
-    plan = plan_promotion(lakehouse, registry, 2, GATES)
-    assert plan.action == "refuse"
-    result = carry_out(lakehouse, registry, plan, GATES)
-    assert (result.champion, result.promoted) == (1, False)
-    assert registry.aliases == {"champion": 1}
+def test_a_verdict_on_another_model_of_the_same_number_does_not_count(lakehouse: Lakehouse) -> None:
+    """The registry gives a number again when the version that had it was deleted."""
+    judge(lakehouse, replace(evidence(1), model_id="m-deleted"))
+    assert require_gates(lakehouse, MODEL, 1, GATES, model_id="m-deleted").model_id == "m-deleted"
+    for gates in (GATES, None):
+        with pytest.raises(GatesNotPassedError, match="of another model, m-deleted"):
+            require_gates(lakehouse, MODEL, 1, gates, model_id="m-new")
 
 
-def test_a_comparison_with_a_former_champion_is_stale(lakehouse: Lakehouse) -> None:
-    registry = Registry(aliases={"champion": 2})
-    judge(lakehouse, evidence(3, champion=1))
-    plan = plan_promotion(lakehouse, registry, 3, GATES)
-    assert plan.action == "refuse"
-    assert "compared with champion 1, and there is champion 2 now" in plan.reason
+def test_a_verdict_that_became_older_than_its_data_allow_is_refused(lakehouse: Lakehouse) -> None:
+    import pyarrow as pa
+
+    rows = pa.table({"n": [1]})
+    lakehouse.create("churn.features", rows.schema)
+    lakehouse.append("churn.features", rows)
+    trained = lakehouse.version("churn.features")
+    gates = (AUC, RecencyGate(days_at_most=1 / 86_400_000_000))
+    age = data_age(lakehouse, "churn.features", trained)
+    assert (age.newest_version, age.days) == (trained, 0.0)
+    measured = replace(evidence(1), table="churn.features", data_version=trained, data_age=age)
+    judge(lakehouse, measured, gates=gates)
+    assert require_gates(lakehouse, MODEL, 1, gates).data_version == trained
+    lakehouse.append("churn.features", rows)
+    with pytest.raises(GatesNotPassedError, match="by now the model was trained on version 1"):
+        require_gates(lakehouse, MODEL, 1, gates)
+    # Whoever uses a champion goes on, and a champion that is evaluated anew stays sound.
+    assert require_gates(lakehouse, MODEL, 1, None).allowed
+    judge(lakehouse, replace(measured, champion_version=1), gates=gates, after=timedelta(hours=1))
+    assert require_gates(lakehouse, MODEL, 1, gates).allowed
 
 
-def test_a_plan_is_for_one_champion_and_one_verdict(lakehouse: Lakehouse) -> None:
-    registry = Registry()
-    judge(lakehouse, evidence(1))
-    plan = plan_promotion(lakehouse, registry, 1, GATES)
-    registry.aliases["champion"] = 9
-    with pytest.raises(PromotionRefusedError, match="there is champion 9 now; plan again"):
-        carry_out(lakehouse, registry, plan, GATES)
-    registry.aliases.clear()
-    judge(lakehouse, replace(evidence(1, auc=0.1), data_version=5), after=timedelta(hours=1))
-    with pytest.raises(GatesNotPassedError):
-        carry_out(lakehouse, registry, plan, GATES)
-    assert registry.aliases == {}
+def test_data_whose_history_is_gone_have_no_age(lakehouse: Lakehouse) -> None:
+    import pyarrow as pa
+
+    lakehouse.create("churn.features", pa.schema([("n", pa.int64())]))
+    assert data_age(lakehouse, "churn.features", 7) is None
+
+
+def test_a_verdict_keeps_its_table_and_becomes_tags(lakehouse: Lakehouse) -> None:
+    results = [evaluate_gate(AUC, evidence(auc=0.5)), evaluate_gate(PAIRED, evidence())]
+    results[1] = replace(results[1], details=({"slice": "a", "rows": 3},))
+    record_results(lakehouse, evidence(), GATES, results, now=NOW, run_id="run")
+    verdict = stored_verdict(lakehouse, MODEL, 1, GATES)
+    stored = {r.gate: r for r in verdict.results}
+    assert stored == {r.gate: r for r in results}
+    tags = version_tags(verdict.results, verdict.evaluation_id)
+    assert tags["lakeops.gates"] == "failed"
+    assert tags["lakeops.gate.roc_auc"].startswith("failed: roc_auc is 0.5000")
+    assert tags[f"lakeops.gate.{PAIRED.name}"] == "passed"
+    assert tags["lakeops.evaluation"] == evaluation_id(evidence(), GATES, results)
+    assert version_tags((), "")["lakeops.gates"] == "failed"

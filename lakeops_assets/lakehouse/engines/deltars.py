@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakeops_assets.lakehouse.engines.arrow import Counted
@@ -42,13 +43,12 @@ def open_table(location: str, version: int | None = None) -> DeltaTable:
     """
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
-    from deltalake.exceptions import TableNotFoundError as NoTableError
 
     try:
         return DeltaTable(location, version=version)
-    except NoTableError as error:
-        raise TableNotFoundError(f"there is no Delta table at {location}") from error
     except DeltaError as error:
+        if not DeltaTable.is_deltatable(location):
+            raise TableNotFoundError(f"there is no Delta table at {location}") from error
         if version is None:
             raise LakehouseError(f"the table at {location} cannot be opened: {error}") from error
         newest = DeltaTable(location).version()
@@ -224,6 +224,47 @@ def _text(value: str) -> exp.Expr:
     from sqlglot import exp
 
     return exp.Literal.string(value)
+
+
+def delete_keys(
+    table: DeltaTable,
+    keys: pa.Table,
+    transaction: Transaction | None,
+    metadata: Mapping[str, str] | None,
+) -> int:
+    """Remove the rows of a table whose key is among some; return how many."""
+    same_key = " AND ".join(f'target."{k}" = source."{k}"' for k in keys.column_names)
+    with write_errors(table.table_uri):
+        merger = table.merge(
+            keys,
+            predicate=same_key,
+            source_alias="source",
+            target_alias="target",
+            commit_properties=commit_properties(transaction, metadata),
+        )
+        result = merger.when_matched_delete().execute()
+    return int(result["num_target_rows_deleted"])
+
+
+def truncate_log(location: str, oldest: int) -> tuple[str, ...]:
+    """Delete the entries of a log before a version, which a checkpoint takes the place of.
+
+    The checkpoint is there before an entry goes, so a table that is killed in between can be read.
+    """
+    log = Path(location) / "_delta_log"
+    newest = open_table(location)
+    with write_errors(location):
+        open_table(location, oldest).create_checkpoint()
+        if oldest != newest.version():  # the last checkpoint is the one that a reader starts from
+            newest.create_checkpoint()
+    earlier = sorted(
+        path
+        for path in log.iterdir()
+        if path.name.split(".")[0].isdigit() and int(path.name.split(".")[0]) < oldest
+    )
+    for path in earlier:
+        path.unlink()
+    return tuple(f"_delta_log/{path.name}" for path in earlier)
 
 
 @contextmanager

@@ -13,14 +13,17 @@ from lakeops_assets.lakehouse.engines.arrow import Counted, as_reader, conform
 from lakeops_assets.lakehouse.engines.deltars import (
     already_committed,
     commit_info,
+    delete_keys,
     delete_rows,
     merge_rows,
     open_table,
     replace_rows,
     schema_of,
+    truncate_log,
     write_errors,
     write_rows,
 )
+from lakeops_assets.lakehouse.engines.deltars_files import data_files, feed_gap, stored_files
 from lakeops_assets.lakehouse.engines.duckdb_query import (
     BATCH_ROWS,
     check_keys,
@@ -50,7 +53,8 @@ from lakeops_assets.lakehouse.errors import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHANGE_FEED = {"delta.enableChangeDataFeed": "true"}
+# delta-rs would delete old entries of the log by itself, with versions that models still need.
+PROPERTIES = {"delta.enableChangeDataFeed": "true", "delta.enableExpiredLogCleanup": "false"}
 
 
 class DuckDBEngine:
@@ -97,9 +101,21 @@ class DuckDBEngine:
         actions = pa.table(open_table(location).get_add_actions(flatten=True))
         return sum(actions["size_bytes"].to_pylist())
 
+    def files(self, location: str, version: int | None = None) -> tuple[str, ...]:
+        """Return the data files of a version, relative to the table."""
+        return data_files(open_table(location, version))
+
+    def stored_files(self, location: str) -> Mapping[str, int]:
+        """Return every file in the table's folder with its size: data, change feed and log."""
+        return stored_files(location)
+
     def history(self, location: str, limit: int | None = None) -> list[CommitInfo]:
         """Return commits, newest first."""
         return [commit_info(entry) for entry in open_table(location).history(limit)]
+
+    def feed_gap(self, location: str, first: int, last: int) -> str:
+        """Return why the change feed of some versions is not whole any more; empty when it is."""
+        return feed_gap(location, first, last)
 
     def transaction_version(self, location: str, app_id: str) -> int | None:
         """Return the last version that a writer committed; None before its first."""
@@ -151,7 +167,7 @@ class DuckDBEngine:
                 mode="ignore",
                 partition_by=list(partition_by) or None,
                 description=description or None,
-                configuration=CHANGE_FEED,
+                configuration=PROPERTIES,
             )
         except DeltaError as error:
             if self.exists(location):  # another process created it in the same moment
@@ -264,13 +280,36 @@ class DuckDBEngine:
         delete_rows(table, where, transaction, metadata)
         return Commit(int(table.version()), deleted=count)
 
+    def delete_keys(
+        self,
+        location: str,
+        keys: pa.Table,
+        *,
+        transaction: Transaction | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Remove the rows whose key is among some; no commit when none is."""
+        table = open_table(location)
+        if seen := already_committed(table, transaction):
+            return seen
+        before = table.version()
+        deleted = delete_keys(table, keys, transaction, metadata)
+        if table.version() == before:
+            return Commit(before, written=False, reason="no row has such a key")
+        return Commit(int(table.version()), deleted=deleted)
+
     # Maintaining
 
-    def optimize(self, location: str, *, zorder: Sequence[str] = ()) -> Maintenance:
+    def optimize(
+        self, location: str, *, zorder: Sequence[str] = (), target_bytes: int | None = None
+    ) -> Maintenance:
         """Rewrite small files into large ones, sorted by `zorder` when given."""
         table = open_table(location)
         with write_errors(location):
-            done = table.optimize.z_order(list(zorder)) if zorder else table.optimize.compact()
+            if zorder:
+                done = table.optimize.z_order(list(zorder), target_size=target_bytes)
+            else:
+                done = table.optimize.compact(target_size=target_bytes)
         return Maintenance(
             int(table.version()), int(done["numFilesAdded"]), int(done["numFilesRemoved"])
         )
@@ -281,6 +320,7 @@ class DuckDBEngine:
         *,
         retention_hours: int,
         keep_versions: Sequence[int] = (),
+        full: bool = False,
         dry_run: bool = True,
     ) -> Maintenance:
         """Delete files that no version younger than the retention needs."""
@@ -291,8 +331,14 @@ class DuckDBEngine:
                 dry_run=dry_run,
                 enforce_retention_duration=False,
                 keep_versions=list(keep_versions) or None,
+                full=full,
             )
         return Maintenance(int(table.version()), files_removed=len(files), files=tuple(files))
+
+    def truncate_log(self, location: str, *, oldest: int) -> Maintenance:
+        """Make a version the oldest that can be read: delete what the log says of earlier ones."""
+        files = truncate_log(location, oldest)
+        return Maintenance(self.version(location), files_removed=len(files), files=files)
 
     def _count(self, location: str, version: int, where: str) -> int:
         sql = f"SELECT count(*) AS n FROM target WHERE {where}"

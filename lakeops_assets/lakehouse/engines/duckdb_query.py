@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lakeops_assets.lakehouse.engines.arrow import as_reader
 from lakeops_assets.lakehouse.engines.deltars import DELETE, open_table, schema_of
+from lakeops_assets.lakehouse.engines.deltars_files import feed_gap
 from lakeops_assets.lakehouse.engines.protocol import ChangesOf, Input, Query, TableAt
 from lakeops_assets.lakehouse.errors import LakehouseError, QueryError, SchemaError
 from lakeops_assets.lakehouse.statements import parse_select, transpile
@@ -149,14 +150,21 @@ def _view(connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable) -
 def _changes(source: ChangesOf) -> pa.RecordBatchReader:
     from deltalake.exceptions import DeltaError
 
+    table = open_table(source.location)
+    last = table.version() if source.last is None else source.last
+    if gap := feed_gap(source.location, source.first, min(last, table.version())):
+        raise LakehouseError(
+            f"the changes of {source.location} from version {source.first} to {last} are not "
+            f"whole: {gap}. Compute from the whole table instead"
+        )
     try:
-        feed = open_table(source.location).load_cdf(
+        feed = table.load_cdf(
             starting_version=source.first, ending_version=source.last, allow_out_of_range=True
         )
     except DeltaError as error:
         raise LakehouseError(
-            f"the changes of {source.location} from version {source.first} to "
-            f"{'now' if source.last is None else source.last} cannot be read: {error}"
+            f"the changes of {source.location} from version {source.first} to {last} cannot be "
+            f"read: {error}"
         ) from error
     return as_reader(feed)
 

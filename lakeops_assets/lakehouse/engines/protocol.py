@@ -210,8 +210,20 @@ class Engine(Protocol):
         """Return the size of the newest version's data files."""
         ...
 
+    def files(self, location: str, version: int | None = None) -> tuple[str, ...]:
+        """Return the data files of a version, relative to the table."""
+        ...
+
+    def stored_files(self, location: str) -> Mapping[str, int]:
+        """Return every file in the table's folder with its size: data, change feed and log."""
+        ...
+
     def history(self, location: str, limit: int | None = None) -> list[CommitInfo]:
         """Return commits, newest first."""
+        ...
+
+    def feed_gap(self, location: str, first: int, last: int) -> str:
+        """Return why the change feed of some versions is not whole any more; empty when it is."""
         ...
 
     def transaction_version(self, location: str, app_id: str) -> int | None:
@@ -306,9 +318,32 @@ class Engine(Protocol):
         """Remove the rows that meet a condition in Spark's dialect; no commit when none does."""
         ...
 
+    def delete_keys(
+        self,
+        location: str,
+        keys: pa.Table,
+        *,
+        transaction: Transaction | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Remove the rows whose key is among some; no commit when none is.
+
+        The log of the table names the columns and not the values, where `delete` writes its
+        condition down.
+
+        Args:
+            location: Table to delete from.
+            keys: Keys, with the names and types of the table's columns.
+            transaction: Identifier that makes the write happen once.
+            metadata: Recorded with the commit.
+        """
+        ...
+
     # Maintaining
 
-    def optimize(self, location: str, *, zorder: Sequence[str] = ()) -> Maintenance:
+    def optimize(
+        self, location: str, *, zorder: Sequence[str] = (), target_bytes: int | None = None
+    ) -> Maintenance:
         """Rewrite small files into large ones, sorted by `zorder` when given."""
         ...
 
@@ -318,6 +353,7 @@ class Engine(Protocol):
         *,
         retention_hours: int,
         keep_versions: Sequence[int] = (),
+        full: bool = False,
         dry_run: bool = True,
     ) -> Maintenance:
         """Delete files that no version younger than the retention needs.
@@ -326,6 +362,11 @@ class Engine(Protocol):
             location: Table to clean up.
             retention_hours: Age from which files that the newest version does not need may go.
             keep_versions: Versions whose files stay, whatever their age.
+            full: Delete also the files of the change feed, and those that the log does not name.
             dry_run: Only say which files would go.
         """
+        ...
+
+    def truncate_log(self, location: str, *, oldest: int) -> Maintenance:
+        """Make a version the oldest that can be read: delete what the log says of earlier ones."""
         ...
