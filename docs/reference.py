@@ -19,7 +19,7 @@ from lakeops_assets import components
 PAGE = Path(__file__).parent / "yaml.md"
 ORDER = (
     *("BronzeTable", "FeatureTable", "TabularModel", "BatchScores"),
-    *("Monitor", "KpiMonitor", "Maintenance"),
+    *("Monitor", "KpiMonitor", "Maintenance", "Budget"),
 )
 HEAD = """# Component types
 

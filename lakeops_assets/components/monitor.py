@@ -1,9 +1,12 @@
 """Profile and drift of a table against a baseline."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph as AssetGraph
+from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValue
 from pydantic import Field
 
 from lakeops_assets import monitoring, settings
@@ -11,6 +14,25 @@ from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
+from lakeops_assets.lakehouse import TableName
+
+# Metadata of the profile's asset: what is monitored, for whoever has the definitions at hand.
+MONITORED = "lakeops/monitored"
+
+
+@dataclass(frozen=True)
+class MonitoredTable:
+    """A table with a monitor.
+
+    Attributes:
+        product: Product that the monitor is of.
+        table: The table.
+        spec: What is monitored in it.
+    """
+
+    product: str
+    table: TableName
+    spec: monitoring.MonitorSpec
 
 
 class Metric(dg.Model, dg.Resolvable):
@@ -21,7 +43,8 @@ class Metric(dg.Model, dg.Resolvable):
         "`drift` the metrics of a window and of what it is compared with."
     )
     name: str = Field(description="Name of the column.")
-    definition: str = Field(
+    # Its braces are not for Dagster to fill in.
+    definition: Annotated[str, dg.Resolver.passthrough()] = Field(
         description="SQL expression with `{{input_column}}`, `{{prediction_col}}`, "
         "`{{label_col}}`; a drift metric: `{{current_df}}.name - {{base_df}}.name`."
     )
@@ -177,7 +200,15 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
         )
         profile_key = dg.AssetKey([profile_table.schema, profile_table.table])
         drift_key = dg.AssetKey([drift_table.schema, drift_table.table])
-        code_version = digest(spec, self.baseline_where)
+        monitored = MonitoredTable(
+            product,
+            watched,
+            replace(
+                spec,
+                baseline=str(baseline) if baseline else None,
+                baseline_where=self.baseline_where or None,
+            ),
+        )
 
         @dg.multi_asset(
             name=f"{product}__{watched.table}_monitor",
@@ -188,8 +219,12 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
                     description=f"Profile of each column of `{watched}`, per window.",
                     group_name=product,
                     kinds={"gold", "deltalake"},
-                    code_version=code_version,
-                    metadata={TABLE_NAME: str(profile_table), LAYER: "gold"},
+                    code_version=digest(spec, self.baseline_where),
+                    metadata={
+                        TABLE_NAME: str(profile_table),
+                        LAYER: "gold",
+                        MONITORED: ObjectMetadataValue(monitored),
+                    },
                 ),
                 dg.AssetSpec(
                     drift_key,
@@ -198,7 +233,7 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
                     "and against the baseline.",
                     group_name=product,
                     kinds={"gold", "deltalake"},
-                    code_version=code_version,
+                    code_version=digest(spec, self.baseline_where, rules),
                     metadata={TABLE_NAME: str(drift_table), LAYER: "gold"},
                 ),
             ],
@@ -243,6 +278,13 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
             )
 
         return dg.Definitions(assets=[monitor])
+
+
+def monitored_tables(graph: AssetGraph) -> list[MonitoredTable]:
+    """Return the tables that have a monitor."""
+    found = (graph.get(key).metadata.get(MONITORED) for key in graph.toposorted_asset_keys)
+    values = (getattr(value, "instance", None) for value in found)
+    return [value for value in values if isinstance(value, MonitoredTable)]
 
 
 def quiet(result: monitoring.MonitorResult) -> str:
