@@ -13,7 +13,8 @@ from lakeops_assets.monitoring.columns import Column, ColumnKind
 from lakeops_assets.monitoring.custom import WHOLE_TABLE
 from lakeops_assets.monitoring.estimate import Calibration
 from lakeops_assets.monitoring.granularity import instant
-from lakeops_assets.monitoring.measures import Key, aggregates, measure
+from lakeops_assets.monitoring.measures import aggregates, measure
+from lakeops_assets.monitoring.quantiles import Key, Ranked, ranked_there, sorted_here
 from lakeops_assets.monitoring.sketch import (
     ALL_MODELS,
     FREQUENT_ITEMS,
@@ -28,14 +29,8 @@ from lakeops_assets.monitoring.windows import Window
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Up to this many numbers are sorted for exact quantiles, which takes about a gigabyte on DuckDB.
+# Up to this many numbers are sorted for exact quantiles; of them are held what `quantiles` says.
 EXACT_VALUES = 50_000_000
-
-
-@dataclass(frozen=True)
-class _Ranked:
-    quantiles: array[float]
-    median: float
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,8 @@ def scan(
     schema = lakehouse.schema(table, version)
     spec = replace(spec, slicing_exprs=_possible(spec, schema.names))
     ranked = sum(c.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL) for c in columns)
-    approximate = lakehouse.row_count(table, version) * ranked > exact_values
+    rows = lakehouse.row_count(table, version)
+    approximate = rows * ranked > exact_values
     has_models = spec.kind == "inference_log"
     found: list[GroupSketch] = []
     for grouping in statements.groupings(
@@ -101,6 +97,7 @@ def scan(
             spec,
             has_models,
             calibration,
+            rows,
             approximate=approximate,
         )
         found += sorted(groups, key=lambda g: _order(g.group))
@@ -116,6 +113,7 @@ def _scan_grouping(
     spec: MonitorSpec,
     has_models: bool,
     calibration: Calibration | None,
+    rows: int,
     *,
     approximate: bool,
 ) -> Iterator[GroupSketch]:
@@ -125,9 +123,11 @@ def _scan_grouping(
         return iter(lakehouse.query(sql, {"source": source}) if sql else ())
 
     items = _read_items(run(statements.items(grouping, columns)), grouping)
-    ranked: dict[tuple[Key, int], _Ranked] = {}
-    if not approximate:
-        ranked = _read_ranks(run(statements.ranks(grouping, columns, quantiles=k)), grouping)
+    ranked: dict[tuple[Key, int], Ranked] = {}
+    if not approximate and lakehouse.engine.capabilities.distributed.available:
+        ranked = ranked_there(run, grouping, columns, quantiles=k)
+    elif not approximate:
+        ranked = sorted_here(run, grouping, columns, rows, quantiles=k)
     measured = measure(run, grouping, spec, schema, calibration)
     custom = aggregates(run, grouping, spec, schema)
     sql = statements.moments(grouping, columns, quantiles=k, approximate=approximate)
@@ -162,14 +162,14 @@ def _sketch(
     column: Column,
     count: int,
     found: dict[str, Any],
-    ranked: _Ranked | None,
+    ranked: Ranked | None,
     items: _Items | None,
     custom: dict[str, Any],
 ) -> Sketch:
     sketch = Sketch(column, count, nulls=count - found["present"], custom=custom)
     if found["approx"] is not None and ranked is None:
         *quantiles, median = found["approx"]
-        ranked = _Ranked(array("d", quantiles), median)
+        ranked = Ranked(array("d", quantiles), median)
     if column.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL):
         # The estimate of a small number can be above what there is.
         values = found["present"] if column.kind is ColumnKind.TEMPORAL else found["finite"]
@@ -199,27 +199,6 @@ def _sketch(
             avg_length=_float(found["avg_length"]),
         )
     return sketch
-
-
-def _read_ranks(
-    batches: Iterator[pa.RecordBatch], grouping: Grouping
-) -> dict[tuple[Key, int], _Ranked]:
-    import numpy as np
-
-    found = {}
-    for batch in batches:
-        ranked = batch.column("ranked")
-        keys = batch.select([*grouping.keys, "i"]).to_pylist()
-        for row, values in zip(keys, ranked, strict=True):
-            structs = values.values
-            points = structs.field("points").to_numpy()
-            x = structs.field("x").to_numpy()
-            median = structs.field("median").to_numpy(zero_copy_only=False)
-            quantiles = np.repeat(x, np.diff(points, prepend=0))
-            found[grouping.key(row), row["i"]] = _Ranked(
-                array("d", quantiles.tobytes()), float(x[median.argmax()])
-            )
-    return found
 
 
 def _read_items(

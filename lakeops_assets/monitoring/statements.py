@@ -4,12 +4,12 @@ Rows are grouped in several ways at once: by window, by window and slice, by win
 Each way is a `Grouping`, and each grouping is read by three statements that touch only the columns
 they need: moments (one aggregation), ranks (quantiles) and items (frequent values).
 
-Quantiles are exact: values are ranked in a window function, and of the ranks only the wanted ones
-leave it. On DuckDB a million doubles cost 0.2 CPU seconds this way, its own list of exact quantiles
-0.9. The approximate alternative, `percentile_approx`, holds a sketch instead of the values and
-costs half as much for many rows, but on DuckDB (a t-digest) a quantile next to a value that many
-rows share can be off by three percent of the rows, and the order of the rows shows in the result.
-It is for tables that are too large to be sorted.
+Quantiles are exact. An engine on one machine hands the numbers over to be sorted (`numbers`); a
+distributed one ranks them in a window function, and of the ranks only the wanted ones leave it
+(`ranks`). The approximate alternative, `percentile_approx`, holds a sketch instead of the values,
+but on DuckDB (a t-digest) a quantile next to a value that many rows share can be off by three
+percent of the rows, and the order of the rows shows in the result. It is for tables that are too
+large to be sorted.
 """
 
 from __future__ import annotations
@@ -159,6 +159,15 @@ def moments(
         wanted += [f"{sql} AS {what}_{i}" for what, sql in found.items()]
     rows = _rows(grouping, list(enumerate(columns)))
     return f"SELECT {_listed(grouping, *wanted)} FROM ({rows}) AS r{_grouped(grouping)}"
+
+
+def numbers(grouping: Grouping, columns: Sequence[tuple[int, Column]]) -> str:
+    """Return the SELECT for the numbers of some columns: the grouping's keys and `x<i>`."""
+    values = [
+        f"x{i}" if column.kind is ColumnKind.NUMERIC else f"v{i} AS x{i}" for i, column in columns
+    ]
+    rows = _rows(grouping, columns)
+    return f"SELECT {_listed(grouping, *values)} FROM ({rows}) AS r"
 
 
 def ranks(grouping: Grouping, columns: Sequence[Column], *, quantiles: int) -> str:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +23,9 @@ from lakeops_assets.monitoring import (
     profile,
     scan,
 )
+from lakeops_assets.monitoring.quantiles import ranked_there, sorted_here
 from lakeops_assets.monitoring.sketch import GroupSketch
+from lakeops_assets.monitoring.statements import groupings
 
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
 SNAPSHOT = MonitorSpec("snapshot")
@@ -103,6 +105,39 @@ def test_quantiles_of_a_table_too_large_to_sort_are_close(
     assert np.abs(ranks - (np.arange(1000) + 0.5) / 1000).max() < 0.005
     assert close.median == pytest.approx(exact.median, abs=0.02)
     assert (close.avg, close.min, close.max) == (pytest.approx(exact.avg), exact.min, exact.max)
+
+
+def test_quantiles_are_the_same_wherever_they_are_sorted(lakehouse: Lakehouse) -> None:
+    rng = np.random.default_rng(8)
+    n = 500
+    missing = rng.random(n) < 0.2
+    table = pa.table(
+        {
+            "x": pa.array(np.where(rng.random(n) < 0.4, 0, rng.normal(size=n)), mask=missing),
+            "day": [date(2026, 3, 2 + i % 3) if i % 7 else None for i in range(n)],
+            "plan": pa.array(rng.choice(["a", "b"], size=n), mask=rng.random(n) < 0.1),
+            "nothing": pa.nulls(n, pa.float64()),
+        }
+    )
+    lakehouse.create("test.q", table.schema)
+    lakehouse.append("test.q", table)
+    spec = MonitorSpec(
+        "time_series", timestamp_col="day", granularities=("1 day",), slicing_exprs=("plan",)
+    )
+    columns = monitored_columns(table.schema, spec)
+    source = {"source": lakehouse.at("test.q")}
+
+    def run(sql: str) -> Iterator[pa.RecordBatch]:
+        return iter(lakehouse.query(sql, source))
+
+    for windowed in (True, False):
+        for grouping in groupings(spec, windowed=windowed, by_model=False, condition="x < 2"):
+            there = ranked_there(run, grouping, columns, quantiles=50)
+            here = sorted_here(run, grouping, columns, n, quantiles=50)
+            assert here == {key: r for key, r in there.items() if None not in key[0]}
+            assert len(here) == len(columns[:2]) * (3 if windowed else 1) * (
+                2 if grouping.slice_key else 1
+            )
 
 
 def test_texts_and_flags_have_frequent_items(sketches: Callable[..., list[GroupSketch]]) -> None:
