@@ -36,7 +36,8 @@ from pathlib import Path
 from lakeops_assets.lakehouse import Lakehouse
 from lakeops_assets.lakehouse.engines import create_engine
 from lakeops_assets.monitoring import MonitorSpec, refresh
-import deltalake, duckdb, numpy, pyarrow, scipy.special, scipy.stats, sqlglot
+import deltalake, duckdb, numpy, pyarrow, scipy.special, scipy.stats
+import sqlglot.dialects.duckdb, sqlglot.dialects.postgres, sqlglot.dialects.spark
 imported = time.process_time()
 lakehouse = Lakehouse(Path(folder) / "lakehouse", "dev", create_engine("duckdb"))
 result = refresh(

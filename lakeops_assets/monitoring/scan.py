@@ -123,14 +123,17 @@ def _scan_grouping(
         return iter(lakehouse.query(sql, {"source": source}) if sql else ())
 
     items = _read_items(run(statements.items(grouping, columns)), grouping)
+    here = not approximate and not lakehouse.engine.capabilities.distributed.available
     ranked: dict[tuple[Key, int], Ranked] = {}
-    if not approximate and lakehouse.engine.capabilities.distributed.available:
-        ranked = ranked_there(run, grouping, columns, quantiles=k)
-    elif not approximate:
+    if here:
         ranked = sorted_here(run, grouping, columns, rows, quantiles=k)
+    elif not approximate:
+        ranked = ranked_there(run, grouping, columns, quantiles=k)
     measured = measure(run, grouping, spec, schema, calibration)
     custom = aggregates(run, grouping, spec, schema)
-    sql = statements.moments(grouping, columns, quantiles=k, approximate=approximate)
+    sql = statements.moments(
+        grouping, columns, quantiles=k, approximate=approximate, of_numbers=not here
+    )
     for batch in run(sql):
         for row in batch.to_pylist():
             key = grouping.key(row)
@@ -170,6 +173,10 @@ def _sketch(
     if found["approx"] is not None and ranked is None:
         *quantiles, median = found["approx"]
         ranked = Ranked(array("d", quantiles), median)
+    if ranked is not None:
+        found = {**found, **ranked.moments}
+    elif found["finite"] is None:
+        found = {**found, "finite": 0, "zeros": 0, "distinct": 0}  # it has no number
     if column.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL):
         # The estimate of a small number can be above what there is.
         values = found["present"] if column.kind is ColumnKind.TEMPORAL else found["finite"]

@@ -130,22 +130,37 @@ def _window(grouping: Grouping) -> str:
 
 
 def moments(
-    grouping: Grouping, columns: Sequence[Column], *, quantiles: int, approximate: bool
+    grouping: Grouping,
+    columns: Sequence[Column],
+    *,
+    quantiles: int,
+    approximate: bool,
+    of_numbers: bool = True,
 ) -> str:
     """Return the SELECT for counts, moments and lengths: one row per group.
+
+    Args:
+        grouping: How rows are grouped.
+        columns: Columns of the table.
+        quantiles: How many.
+        approximate: Whether they are computed here, approximately.
+        of_numbers: Whether moments of numbers are; else only their values are counted.
+
+    Returns:
+        The statement.
 
     Columns of the result are the grouping's keys, `n` for the rows, and for column i `<what>_i`.
     """
     wanted = ["count(*) AS n"]
     for i, column in enumerate(columns):
         found = {"present": f"count(v{i})"}
-        if column.kind is ColumnKind.NUMERIC:
+        if column.kind is ColumnKind.NUMERIC and of_numbers:
             x = f"x{i}"
             found |= {"finite": f"count({x})", "zeros": f"count_if({x} = 0)"}
             found |= {"avg": f"avg({x})", "stddev": f"stddev_samp({x})"}
         if column.kind is ColumnKind.TEMPORAL:
             x = f"v{i}"
-        if column.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL):
+        if column.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL) and of_numbers:
             found |= {"min": f"min({x})", "max": f"max({x})"}
             found |= {"distinct": f"approx_count_distinct({x})"}
             if approximate:
