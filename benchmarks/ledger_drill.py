@@ -27,7 +27,7 @@ from mlflow import MlflowClient
 from lakeops_assets.lakehouse import Lakehouse
 from lakeops_assets.lakehouse.engines import create_engine
 from lakeops_assets.models import ModelRegistry, artifact_root
-from lakeops_assets.models.registry import DATA_VERSION, FINGERPRINT, MODEL, USER
+from lakeops_assets.models.entities import DATA_VERSION, FINGERPRINT, MODEL, USER
 from lakeops_assets.promotion import (
     Entry,
     Evidence,
@@ -64,7 +64,9 @@ def prepare(folder: Path, promotions: int) -> None:
         registry.client.finalize_logged_model(made.model_id, "READY")
         registry.register(made.model_id, "", {USER: "ann"})
         metrics = {"roc_auc": (0.8, 0.7, 0.9)}
-        found = Evidence(MODEL_NAME, version, 1, 1000, metrics, version - 1 or None)
+        found = Evidence(
+            MODEL_NAME, version, 1, 1000, metrics, version - 1 or None, model_id=made.model_id
+        )
         results = [evaluate_gate(gate, found) for gate in GATES]
         record_results(ledger.lakehouse, found, GATES, results, now=NOW, run_id="drill")
 

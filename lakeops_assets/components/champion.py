@@ -39,6 +39,10 @@ def champion_asset(promotable: Promotable, registered: str) -> dg.AssetsDefiniti
         if done.difference.step != "nothing":
             context.log.warning("%s: %s", done.difference.step, done.difference.reason)
         metadata = champion_metadata(promotable, done, lakeops)
+        if done.plan.action == "wait":
+            # On the candidate's page as well: without a champion this asset has none to show it on.
+            asked = {k: metadata[k] for k in ("approve", "plan", "gates", "candidate")}
+            context.log_event(dg.AssetObservation(names.version, metadata=asked))
         if done.result.champion is None:
             raise dg.Failure(
                 no_champion(promotable, done.plan), metadata=metadata, allow_retries=False

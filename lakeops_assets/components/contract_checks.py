@@ -163,9 +163,16 @@ def _check_result(
         asset_key=key,
         passed=result.passed,
         severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
-        description=result.reason,
+        description=result.reason + _example(samples),
         metadata=metadata,
     )
+
+
+def _example(samples: Sequence[dict[str, Any]]) -> str:
+    """Return the first row in words: a table in the metadata has to be opened to be seen."""
+    values = {k: v for k, v in samples[0].items() if k != "row_id"} if samples else {}
+    named = ", ".join(f"{name} {value!r}" for name, value in list(values.items())[:3])
+    return f", for example {named}" if named else ""
 
 
 def _markdown(rows: Sequence[dict[str, Any]]) -> str:

@@ -57,7 +57,10 @@ class MaintenanceSpec:
         ]
 
     def _override(self, table: TableName) -> Mapping[str, Any]:
-        return self.overrides.get(table.table, {}) if table.schema == self.product else {}
+        if table.schema == self.product:
+            return self.overrides.get(table.table, {})
+        # Who promoted, approved or deleted what can be checked against the log of those tables.
+        return {"log_retention_hours": None}
 
     def locks(self, lakeops: LakeopsResource) -> Locks:
         """Return the table versions that models need."""
@@ -136,7 +139,9 @@ class Maintenance(dg.Component, dg.Model, dg.Resolvable):
         default_factory=list, description="Tables for which something is different."
     )
     system_tables: bool = Field(
-        default=False, description="Maintain the tables of the schema `lakeops` too."
+        default=False,
+        description="Maintain the tables of the schema `lakeops` too, but for their logs, which "
+        "are evidence.",
     )
     schedule: str = Field(
         default="0 3 * * 0",

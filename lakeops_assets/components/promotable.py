@@ -172,7 +172,9 @@ class Promotable:
         if found is None:
             return ""
         if data_version != f"v{found.aliases.get('champion')}":
-            return "the alias champion was moved outside a run"
+            # With the event, so that the next time is another reason and another run key.
+            head = self.ledger(lakeops).head()
+            return f"the alias champion was moved outside a run (after event {head})"
         policy = self.policy(lakeops.environment)
         if policy.accept_registry_tag and found.tags:
             newest = max(found.tags)

@@ -13,7 +13,7 @@ from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.lakehouse import Commit, Lakehouse, LakehouseError, TableName
 from lakeops_assets.lakehouse.statements import quote
 from lakeops_assets.models import ModelRegistry, ModelSpec, VersionInfo, read_rows
-from lakeops_assets.models.registry import USER
+from lakeops_assets.models.entities import USER
 from lakeops_assets.promotion import Ledger, live_champion
 
 RESAMPLES = 1000

@@ -168,7 +168,8 @@ def _result(rule: Rule, found: _Found, rows: int, quarantined: int) -> RuleResul
     held_back = quarantined if rule.severity != "warn" else 0
     reason = found.reason
     if held_back:
-        reason = f"{reason}; {held_back} rows wait in the quarantine"
+        waiting = "1 row waits" if held_back == 1 else f"{held_back} rows wait"
+        reason = f"{reason}; {waiting} in the quarantine"
     return RuleResult(
         rule=rule.id,
         severity=rule.severity,

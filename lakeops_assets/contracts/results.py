@@ -165,7 +165,8 @@ def evaluate_or_reuse(
     )
     if known is None or not same or depends_on_others(contract):
         evaluation = evaluate(lakehouse, contract, table, now=now)
-        record_evaluation(lakehouse, evaluation, run_id=run_id)
+        if known is None or not same or _verdicts(known.results) != _verdicts(evaluation.results):
+            record_evaluation(lakehouse, evaluation, run_id=run_id)
         return evaluation
     aged = freshness(lakehouse, contract, table, now=now)
     results = {r.rule: r for r in known.results}
@@ -184,6 +185,10 @@ def evaluate_or_reuse(
         evaluation = replace(evaluation, evaluated_at=now)
         record_evaluation(lakehouse, evaluation, run_id=run_id)
     return evaluation
+
+
+def _verdicts(results: Sequence[RuleResult]) -> dict[str, tuple[bool, int]]:
+    return {r.rule: (r.passed, r.violations) for r in results}
 
 
 def require_held(

@@ -118,7 +118,7 @@ class ContractScreen:
             keys: Columns that identify a row.
             changed: The keys that were computed; all when None.
         """
-        judged = split(lakehouse, self.contract, table, rows, compare=False)
+        judged = split(lakehouse, self.contract, table, rows, compare=False, order=keys)
         quarantine = quarantine_table(table)
         refused = judged.refused()
         if len(refused):

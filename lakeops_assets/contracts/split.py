@@ -82,6 +82,7 @@ def split(
     *,
     existing: int | None = None,
     compare: bool = True,
+    order: Sequence[str] = (),
 ) -> Split:
     """Judge rows by the row rules of a contract.
 
@@ -93,6 +94,8 @@ def split(
         existing: Version of the table whose rows are there already, for uniqueness; the newest
             when None.
         compare: Whether the rows come beside those of the table; else they replace them.
+        order: Columns that tell which of several rows with the same values is the first; their
+            position decides when empty, and among equals.
 
     Raises:
         ContractError: A column that a rule reads is missing or of a type that does not fit.
@@ -113,12 +116,12 @@ def split(
         found.append((columns[0], np.stack(columns[1:], axis=1)))
     ordinals = np.concatenate([o for o, _ in found] or [np.empty(0, np.int64)])
     masks = np.concatenate([m for _, m in found] or [np.empty((0, width), np.int64)])
-    order = np.argsort(ordinals, kind="stable")
-    judged = Split(counted.rows, ordinals[order], masks[order], rules)
+    ascending = np.argsort(ordinals, kind="stable")
+    judged = Split(counted.rows, ordinals[ascending], masks[ascending], rules)
     target = lakehouse.at(table, existing) if compare and lakehouse.exists(table) else None
     for index, rule in enumerate(rules):
         if isinstance(rule.check, Unique):
-            repeated = _repeated(lakehouse, rule.check, rows, judged, target)
+            repeated = _repeated(lakehouse, rule.check, rows, judged, target, order)
             judged = _with_bit(judged, index, repeated)
     return judged
 
@@ -250,7 +253,12 @@ class _Counted:
 
 
 def _repeated(
-    lakehouse: Lakehouse, check: Unique, rows: Rows, judged: Split, target: Input | None
+    lakehouse: Lakehouse,
+    check: Unique,
+    rows: Rows,
+    judged: Split,
+    target: Input | None,
+    order: Sequence[str],
 ) -> np.ndarray:
     """Return the positions of rows whose values a better or earlier row has already."""
     import numpy as np
@@ -262,11 +270,12 @@ def _repeated(
     ordinal = quote(ORDINAL)
     dirty = pa.table({"at": judged.refused()})
     inputs: dict[str, Input] = {"refused": dirty}
+    first = "".join(f"k.{quote(c)}, " for c in order)
     # A row that is refused anyway does not keep a good one out.
     statement = (
         f"SELECT {ordinal} AS ordinal FROM (SELECT k.{ordinal}, row_number() OVER (PARTITION BY "
-        f"{columns_sql(check.columns, 'k')} ORDER BY refused.at IS NOT NULL, k.{ordinal}) AS place "
-        f"FROM keys AS k JOIN (SELECT {keys} FROM keys WHERE {filled} GROUP BY {keys} "
+        f"{columns_sql(check.columns, 'k')} ORDER BY refused.at IS NOT NULL, {first}k.{ordinal}) "
+        f"AS place FROM keys AS k JOIN (SELECT {keys} FROM keys WHERE {filled} GROUP BY {keys} "
         f"HAVING count(*) > 1) AS other ON {same} LEFT JOIN refused ON refused.at = k.{ordinal}) "
         "AS ranked WHERE place > 1"
     )
@@ -276,7 +285,7 @@ def _repeated(
             f" UNION SELECT k.{ordinal} AS ordinal FROM keys AS k "
             f"JOIN (SELECT DISTINCT {keys} FROM target) AS other ON {same}"
         )
-    inputs["keys"] = _Counted().number(rows(check.columns))
+    inputs["keys"] = _Counted().number(rows(list(dict.fromkeys([*check.columns, *order]))))
     found = lakehouse.query(statement, inputs).read_all()["ordinal"].to_numpy()
     return np.sort(found.astype(np.int64))
 

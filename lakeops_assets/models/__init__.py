@@ -3,6 +3,7 @@
 Owns how rows are split, how a model is fitted and measured, and what MLflow stores of it.
 """
 
+from lakeops_assets.models.entities import LoggedModelInfo, TrainingRows, VersionInfo
 from lakeops_assets.models.evaluate import (
     Comparison,
     Evaluation,
@@ -22,13 +23,7 @@ from lakeops_assets.models.plots import figures, inline_plots
 from lakeops_assets.models.readiness import Readiness, check_readiness
 from lakeops_assets.models.recipe import Recipe, source_tags
 from lakeops_assets.models.reference import Reference
-from lakeops_assets.models.registry import (
-    LoggedModelInfo,
-    ModelRegistry,
-    TrainingRows,
-    VersionInfo,
-    registered_models,
-)
+from lakeops_assets.models.registry import ModelRegistry, registered_models
 from lakeops_assets.models.reproduce import Reproduction, reproduce
 from lakeops_assets.models.rows import read_rows
 from lakeops_assets.models.score import Scorer

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from lakeops_assets.lakehouse import Locks
-from lakeops_assets.models.registry import DATA_VERSION, TABLE
+from lakeops_assets.models.entities import DATA_VERSION, TABLE
 from lakeops_assets.models.spec import ModelError
 from lakeops_assets.models.store import open_store
 

@@ -14,14 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lakeops_assets.models.registry import (
-    AUTHORS,
-    DATA_VERSION,
-    FINGERPRINT,
-    MODEL,
-    USER,
-    ModelRegistry,
-)
+from lakeops_assets.models.entities import AUTHORS, DATA_VERSION, FINGERPRINT, MODEL, USER
+from lakeops_assets.models.registry import ModelRegistry
 from lakeops_assets.models.spec import ModelError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ DECISIONS = ("promote", "revert")
 # Writer of the table, and key of what it records with its commits.
 APP_ID = "promotions"
 ATTEMPTS = 100
+COMPACT_EVERY = 50
 # Operations that leave every row as it was.
 HARMLESS = frozenset({"CREATE TABLE", "CREATE OR REPLACE TABLE", "SET TBLPROPERTIES", "FSCK"})
 HARMLESS_PREFIXES = ("OPTIMIZE", "VACUUM")
@@ -206,6 +207,7 @@ class Ledger:
                 entry = sealed(decide(entries), head)
                 if self._commit(entry):
                     then(entry)
+                    self._compact(entry.sequence)
                     return entry
         raise LedgerMovedError(
             f"{ATTEMPTS} times in a row another writer appended to {self.table} first; try again"
@@ -225,6 +227,12 @@ class Ledger:
         except ConcurrentWriteError:
             return False
         return commit.written
+
+    def _compact(self, sequence: int) -> None:
+        """Join the files of single events now and then: everybody reads all of them."""
+        if sequence % COMPACT_EVERY == 0:
+            with suppress(ConcurrentWriteError):  # who was faster does it next time
+                self.lakehouse.optimize(self.table)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

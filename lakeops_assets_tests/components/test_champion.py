@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import dagster as dg
 import numpy as np
 import pytest
 import yaml
-from command_line import environment, lakeops
+from command_line import copy_of, environment, lakeops
 from typer.testing import CliRunner
 
 from lakeops_assets import settings
@@ -99,24 +100,47 @@ class Churn:
         return [(e.action, e.version) for e in self.promotable.ledger(self.lakeops).entries()]
 
 
+@contextmanager
+def opened(folder: Path) -> Iterator[Churn]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(folder).items():
+            patch.setenv(name, value)
+        lakeops = LakeopsResource.from_settings(settings.load())
+        declared = find_promotable(defs().resolve_asset_graph(), "churn")
+        with dg.instance_for_test() as instance:
+            yield Churn(folder, lakeops, instance, replace(declared, policies={"dev": STRICT}))
+
+
 @pytest.fixture
-def churn(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Churn]:
-    for name, value in environment(copied).items():
-        monkeypatch.setenv(name, value)
-    lakeops = LakeopsResource.from_settings(settings.load())
-    declared = find_promotable(defs().resolve_asset_graph(), "churn")
-    with dg.instance_for_test() as instance:
-        yield Churn(copied, lakeops, instance, replace(declared, policies={"dev": STRICT}))
+def churn(copied: Path) -> Iterator[Churn]:
+    """With a champion, version 1."""
+    with opened(copied) as churn:
+        yield churn
+
+
+@pytest.fixture(scope="module")
+def trained(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder in which version 2 was trained and judged, once."""
+    folder = copy_of(finished, tmp_path_factory.mktemp("challenged") / "state")
+    with opened(folder) as churn:
+        churn.train()
+    return folder
+
+
+@pytest.fixture
+def challenged(trained: Path, tmp_path: Path) -> Iterator[Churn]:
+    """With a challenger, version 2, that passed its gates."""
+    with opened(copy_of(trained, tmp_path / "copied")) as churn:
+        yield churn
 
 
 def test_a_challenger_waits_is_approved_by_the_link_and_replaces_the_champion(
-    churn: Churn,
+    challenged: Churn,
 ) -> None:
-    churn.train()
-    shown = churn.materialize()
+    shown = challenged.materialize()
     assert (shown["action"], shown["champion"], shown["data_version"]) == ("wait", 1, "v1")
     assert "not from tester, who made the version" in shown["reason"]
-    assert churn.stale() == ""
+    assert challenged.stale() == ""
     links = dict(LINK.findall(shown["approve"]))
     assert list(links) == ["Approve version 2", "Reject version 2"]
     url = urlparse(links["Approve version 2"])
@@ -125,31 +149,31 @@ def test_a_challenger_waits_is_approved_by_the_link_and_replaces_the_champion(
     said = config["ops"]["churn_approve_plan"]["config"]
     assert said["plan"].startswith(shown["plan"])
 
-    assert not churn.run("churn_approve", config), "nobody is named"
+    assert not challenged.run("churn_approve", config), "nobody is named"
     said |= {"approver": "tester", "reason": "it is mine"}
-    assert not churn.run("churn_approve", config), "the author"
+    assert not challenged.run("churn_approve", config), "the author"
     said |= {"approver": "bob", "reason": "checked the slices"}
-    assert churn.run("churn_approve", config)
-    assert churn.stale() == "version 2 was approved by bob"
-    assert churn.registry.version_tags(2)["Approval_Check"] == "approved"
+    assert challenged.run("churn_approve", config)
+    assert challenged.stale() == "version 2 was approved by bob"
+    assert challenged.registry.version_tags(2)["Approval_Check"] == "approved"
 
-    shown = churn.materialize()
+    shown = challenged.materialize()
     assert (shown["action"], shown["champion"], shown["replaced"]) == ("promote", 2, 1)
     assert shown["approved_by"] == "bob: checked the slices"
     assert "| approve | 2 | 1 | bob | checked the slices |" in shown["history"]
-    assert churn.stale() == ""
-    assert churn.registry.version(2).aliases == ("champion",)
+    assert challenged.stale() == ""
+    assert challenged.registry.version(2).aliases == ("champion",)
 
     back = {"ops": {"churn_revert_champion_now": {"config": {"reason": "too many calls"}}}}
-    assert churn.run("churn_revert_champion", back)
-    assert churn.live() == 1
-    assert churn.stale() == "the champion was changed outside a run (event 4)"
-    shown = churn.materialize()
+    assert challenged.run("churn_revert_champion", back)
+    assert challenged.live() == 1
+    assert challenged.stale() == "the champion was changed outside a run (event 4)"
+    shown = challenged.materialize()
     assert (shown["action"], shown["data_version"]) == ("wait", "v1")
     assert "was reverted from" in shown["reason"]
-    assert not churn.run("churn_revert_champion", back), "there is nothing before version 1"
+    assert not challenged.run("churn_revert_champion", back), "there is nothing before version 1"
     decided = [("promote", 1), ("approve", 2), ("promote", 2), ("revert", 1)]
-    assert churn.actions() == decided
+    assert challenged.actions() == decided
 
 
 def test_without_a_champion_the_failure_tells_how_to_approve(churn: Churn) -> None:
@@ -168,20 +192,21 @@ def test_without_a_champion_the_failure_tells_how_to_approve(churn: Churn) -> No
 
 
 def test_an_alias_that_was_moved_by_hand_is_found_without_mlflow_and_put_back(
-    churn: Churn,
+    challenged: Churn,
 ) -> None:
-    churn.train()
-    churn.materialize()
-    churn.registry.client.set_registered_model_alias("dev.churn.model", "champion", "2")
-    assert churn.live() == 1, "what scores asks the ledger too"
-    assert churn.stale() == "the alias champion was moved outside a run"
-    [warning] = [f for f in doctor(churn) if f["level"] == "warning" and "champion" in f["subject"]]
+    challenged.materialize()
+    challenged.registry.client.set_registered_model_alias("dev.churn.model", "champion", "2")
+    assert challenged.live() == 1, "what scores asks the ledger too"
+    assert challenged.stale() == "the alias champion was moved outside a run (after event 1)"
+    [warning] = [
+        f for f in doctor(challenged) if f["level"] == "warning" and "champion" in f["subject"]
+    ]
     assert "was moved by hand to version 2; the ledger says version 1" in warning["found"]
-    shown = churn.materialize()
+    shown = challenged.materialize()
     assert "was moved by hand" in shown["reconciled"]
-    assert churn.registry.alias("champion") == 1
-    assert churn.stale() == ""
-    assert churn.actions() == [("promote", 1), ("restore", 1)]
+    assert challenged.registry.alias("champion") == 1
+    assert challenged.stale() == ""
+    assert challenged.actions() == [("promote", 1), ("restore", 1)]
 
 
 def doctor(churn: Churn) -> list[dict]:
@@ -307,16 +332,17 @@ def test_the_same_store_keeps_the_copy_when_the_source_is_deleted(churn: Churn) 
         elsewhere(churn.lakeops, "dev")
 
 
-def test_a_copy_is_measured_against_the_champion_there(churn: Churn) -> None:
+def test_a_copy_is_measured_against_the_champion_there(challenged: Churn) -> None:
     """Where the champion there is another than the original was compared with."""
     opened = PromotionPolicy(approvals=0)
-    churn.promotable = replace(churn.promotable, policies={"dev": opened, "staging": opened})
-    there = elsewhere(churn.lakeops, "staging")
-    churn.train()
-    assert churn.materialize()["champion"] == 2
-    assert cross(churn.promotable, churn.lakeops, there).advance.result.promoted
-    assert churn.promotable.revert(churn.lakeops, reason="slow").champion == 1
-    done = cross(churn.promotable, churn.lakeops, there)
+    challenged.promotable = replace(
+        challenged.promotable, policies={"dev": opened, "staging": opened}
+    )
+    there = elsewhere(challenged.lakeops, "staging")
+    assert challenged.materialize()["champion"] == 2
+    assert cross(challenged.promotable, challenged.lakeops, there).advance.result.promoted
+    assert challenged.promotable.revert(challenged.lakeops, reason="slow").champion == 1
+    done = cross(challenged.promotable, challenged.lakeops, there)
     assert (done.copied.source_version, done.copied.version) == (1, 2)
     verdict = done.advance.plan.verdict
     assert (verdict.champion_version, verdict.allowed) == (1, True), verdict.reasons

@@ -104,7 +104,7 @@ def test_each_rule_is_a_check_and_a_row_set_aside_only_warns(shop: Shop) -> None
     }
     failed = found["amount_range"]
     assert failed.severity == dg.AssetCheckSeverity.WARN
-    assert "1 rows wait in the quarantine" in (failed.description or "")
+    assert "1 row waits in the quarantine" in (failed.description or "")
     assert failed.metadata["quarantined"].value == 1
     assert "| 0:0.csv#000000001 | 999.0 |" in str(failed.metadata["samples"].value)
     assert shop.totals() == {"a": 5.0}, "what is downstream was made of the good rows"

@@ -34,3 +34,11 @@ def test_every_decision_is_listed() -> None:
     folder = PROJECT / "docs" / "decisions"
     listed = (folder / "README.md").read_text()
     assert [p.name for p in folder.glob("0*.md") if p.name not in listed] == []
+
+
+def test_each_way_past_a_gate_has_the_test_that_the_page_names() -> None:
+    table = (PROJECT / "docs" / "promotion.md").read_text().partition("## Ways past a gate")[2]
+    named = re.findall(r"\| `(test_\w+)` \|", table)
+    tests = "\n".join(p.read_text() for p in (PROJECT / "lakeops_assets_tests").rglob("test_*.py"))
+    assert len(named) >= 20
+    assert [name for name in named if f"def {name}(" not in tests] == []

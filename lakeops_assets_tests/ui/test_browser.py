@@ -2,129 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from command_line import copy_of
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-
-PROJECT = Path(__file__).parents[2]
-# Set to a folder to keep the pictures, as for docs/images.
-PICTURES = os.environ.get("LAKEOPS_PICTURES")
-BROWSERS = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-)
-READY_SECONDS = 120
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@dataclass(frozen=True)
-class Site:
-    """Addresses of the two user interfaces."""
-
-    dagster: str
-    mlflow: str
+from playwright.sync_api import Page, expect
+from websites import Site, picture, serving
 
 
 @pytest.fixture(scope="module")
 def site(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """`lakeops ui` over a copy of a finished run of the churn product."""
-    state = copy_of(finished, tmp_path_factory.mktemp("ui") / "copied")
-    ports = free_port(), free_port()
-    site = Site(*(f"http://127.0.0.1:{port}" for port in ports))
-    env = {
-        **os.environ,
-        "LAKEOPS_HOME": str(state / "state"),
-        "DAGSTER_HOME": str(state / "dagster"),
-        "LAKEOPS_DEFS": str(state / "defs"),
-    }
-    arguments = ["ui", "--port", str(ports[0]), "--mlflow-port", str(ports[1])]
-    log = (state / "ui.log").open("w")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lakeops_assets.cli", *arguments],
-        cwd=PROJECT,
-        env=env,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    try:
-        wait_until_up(f"{site.dagster}/server_info", process)
-        wait_until_up(f"{site.mlflow}/health", process)
+    with serving(copy_of(finished, tmp_path_factory.mktemp("ui") / "copied")) as site:
         yield site
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-        finally:
-            log.close()
-
-
-def wait_until_up(url: str, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "lakeops ui ended"
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError(f"{url} did not answer within {READY_SECONDS} s")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    found = next((p for name in BROWSERS if (p := shutil.which(name))), None)
-    assert found, "no Chrome or Chromium was found; `make browser` installs one"
-    with sync_playwright() as playwright:
-        # The UI stays blank in the language of the C locale.
-        browser = playwright.chromium.launch(
-            executable_path=found,
-            args=[
-                *("--no-sandbox", "--disable-gpu", "--lang=en-US", "--no-first-run"),
-                *("--disable-background-networking", "--disable-component-update"),
-            ],
-            env={**os.environ, "LANG": "en_US.UTF-8", "LC_ALL": "en_US.UTF-8"},
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(locale="en-US", viewport={"width": 1500, "height": 950})
-    page.set_default_timeout(READY_SECONDS * 1000)
-    yield page
-    page.close()
-
-
-def picture(page: Page, name: str) -> None:
-    if PICTURES:
-        page.wait_for_timeout(1500)  # what slides in has arrived
-        page.screenshot(path=Path(PICTURES) / f"{name}.png")
 
 
 def test_the_lineage_shows_the_whole_product(page: Page, site: Site) -> None:
