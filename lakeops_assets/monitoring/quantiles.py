@@ -123,7 +123,7 @@ def _grouped(
     order = order[present[order]]
     ordered = codes[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    ends = np.append(starts[1:], len(ordered))
+    ends = np.append(starts, len(ordered))[1:]
     groups = []
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         code = int(ordered[start])

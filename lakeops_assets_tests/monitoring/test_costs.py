@@ -129,7 +129,7 @@ def test_a_forecast_counts_the_rows_that_a_refresh_writes(lakehouse: Lakehouse) 
     spec = MonitorSpec(
         "inference_log",
         timestamp_col="at",
-        granularities=("1 day", "1 week"),
+        granularities=("1 day",),
         prediction_col="score",
         model_id_col="version",
         slicing_exprs=("plan", "x > 0"),
@@ -139,8 +139,8 @@ def test_a_forecast_counts_the_rows_that_a_refresh_writes(lakehouse: Lakehouse) 
     )
     expected = forecast(lakehouse, "shop.log", spec, PRICES)
     refresh(lakehouse, "shop.log", spec, now=NOW)
-    assert expected.groupings == 12
-    assert expected.groups == (4 + 1 + 1) * 15
+    assert expected.groupings == 6
+    assert expected.groups == (4 + 1) * 15
     assert expected.profile_rows == lakehouse.row_count("shop.log_profile_metrics")
     actual = lakehouse.row_count("shop.log_drift_metrics")
     assert actual <= expected.drift_rows < 1.3 * actual

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pyarrow as pa
 import pytest
 import sklearn.metrics as sk
 
-from lakeops_assets.lakehouse import Lakehouse
+from lakeops_assets import settings
+from lakeops_assets.lakehouse import Lakehouse, open_lakehouse
 from lakeops_assets.monitoring import (
     CustomMetric,
     MonitorSpec,
@@ -220,6 +222,30 @@ def test_quality_is_estimated_before_labels_come_and_measured_when_they_do(
     errors = estimate_errors(lakehouse.read("shop.log_profile_metrics").read_all(), spec)
     assert {e.metric for e in errors} == set(measured)
     assert all(e.windows == 1 and 0 <= e.mean_absolute <= e.largest < 0.03 for e in errors)
+
+
+def test_estimates_of_the_churn_model_are_close_to_what_labels_say(copied: Path) -> None:
+    """One half of the held-out customers calibrates, the other half is estimated."""
+    lakehouse = open_lakehouse(settings.load({"LAKEOPS_HOME": str(copied / "state")}))
+    held_out = "SELECT * FROM churn.baseline WHERE split = 'test' AND customer_id % 2 = "
+    for half, table in enumerate(("churn.known", "churn.late")):
+        put(lakehouse, lakehouse.query(held_out + str(half)).read_all(), table)
+    spec = replace(
+        CHURN,
+        timestamp_col="snapshot_date",
+        granularities=("1 year",),
+        prediction_col="prediction",
+        prediction_proba_col="prediction_proba",
+        model_id_col="model_version",
+        columns=("prediction_proba",),
+        slicing_exprs=(),
+    )
+    refresh(lakehouse, "churn.late", spec, now=NOW, baseline="churn.known")
+    errors = estimate_errors(lakehouse.read("churn.late_profile_metrics").read_all(), spec)
+    found = {e.metric: round(e.mean_absolute, 4) for e in errors}
+    assert len(found) == 6
+    assert all(error < 0.08 for error in found.values()), found
+    assert found["estimated_accuracy_score"] < 0.04, found
 
 
 def test_a_label_that_only_the_baseline_has_is_enough_to_estimate(lakehouse: Lakehouse) -> None:
