@@ -18,8 +18,8 @@ from lakeops_assets import components
 
 PAGE = Path(__file__).parent / "yaml.md"
 ORDER = (
-    *("BronzeTable", "FeatureTable", "PointInTimeFeatures"),
-    *("TabularModel", "BatchScores", "Monitor", "KpiMonitor", "Maintenance"),
+    *("BronzeTable", "FeatureTable", "PointInTimeFeatures", "TabularModel"),
+    *("BatchScores", "Monitor", "KpiMonitor", "Maintenance", "Budget"),
 )
 HEAD = """# Component types
 

@@ -15,6 +15,7 @@ import typer
 from lakeops_assets.commands import (
     contract_cli,
     contracts_cli,
+    costs_cli,
     explain_cli,
     forget_cli,
     kpi_cli,
@@ -154,6 +155,7 @@ contract_cli.register(app)
 maintenance_cli.register(app)
 reproduce_cli.register(app)
 forget_cli.register(app)
+costs_cli.register(app)
 explain_cli.register(app)
 
 

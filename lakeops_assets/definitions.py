@@ -12,6 +12,7 @@ import dagster as dg
 
 import lakeops_assets.defs
 from lakeops_assets import settings
+from lakeops_assets.components.costs import with_costs
 from lakeops_assets.components.forget import forget_job
 from lakeops_assets.components.names import ON_REQUEST
 from lakeops_assets.components.products import load_products
@@ -34,6 +35,7 @@ def defs() -> dg.Definitions:
     if config.products.is_dir():
         theirs = load_products(_module(config.products), config.products, config.products.parent)
         products = dg.Definitions.merge(products, _without_tree(theirs))
+    products = with_costs(products)
     groups = sorted({spec.group_name or "default" for spec in _specs(products)})
     return dg.Definitions.merge(
         products,

@@ -30,6 +30,21 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True)
+class Prices:
+    """What computing costs; the defaults are of the size of a small machine in a cloud.
+
+    Attributes:
+        cpu_hour: Of one core for an hour (`LAKEOPS_PRICE_CPU_HOUR`).
+        gigabyte: Of reading or writing 1e9 bytes (`LAKEOPS_PRICE_GIGABYTE`).
+        currency: Of both (`LAKEOPS_CURRENCY`).
+    """
+
+    cpu_hour: float = 0.05
+    gigabyte: float = 0.001
+    currency: str = "USD"
+
+
+@dataclass(frozen=True)
 class Settings:
     """Where state lives and under which names; built by `load`.
 
@@ -45,6 +60,7 @@ class Settings:
         actor: Who acts (`LAKEOPS_ACTOR`, default the login name). Free text, not proven identity.
         mlflow_url: Where the MLflow UI answers (`LAKEOPS_MLFLOW_URL`); only used for links.
         dagster_url: Where the Dagster UI answers (`LAKEOPS_DAGSTER_URL`); only used for links.
+        prices: What computing costs.
     """
 
     project: Path
@@ -57,6 +73,7 @@ class Settings:
     actor: str
     mlflow_url: str
     dagster_url: str
+    prices: Prices = Prices()
 
     @property
     def lakehouse_root(self) -> Path:
@@ -94,7 +111,7 @@ def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Setti
         cwd: Directory to search the project from instead of the working directory.
 
     Raises:
-        SettingsError: `LAKEOPS_ENV` is not usable as the name of a catalog.
+        SettingsError: `LAKEOPS_ENV` is not usable as the name of a catalog, or a price is none.
     """
     env = os.environ if env is None else env
     project = find_project((cwd or Path.cwd()).resolve())
@@ -116,6 +133,11 @@ def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Setti
         actor=env.get("LAKEOPS_ACTOR") or _login_name(),
         mlflow_url=env.get("LAKEOPS_MLFLOW_URL") or "http://127.0.0.1:5000",
         dagster_url=env.get("LAKEOPS_DAGSTER_URL") or "http://127.0.0.1:3000",
+        prices=Prices(
+            _price(env, "LAKEOPS_PRICE_CPU_HOUR", Prices.cpu_hour),
+            _price(env, "LAKEOPS_PRICE_GIGABYTE", Prices.gigabyte),
+            env.get("LAKEOPS_CURRENCY") or Prices.currency,
+        ),
     )
 
 
@@ -123,6 +145,17 @@ def switch_off_telemetry() -> None:
     """Set the variables that keep dependencies from phoning home, where they are not set."""
     for name, value in NO_TELEMETRY.items():
         os.environ.setdefault(name, value)
+
+
+def _price(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name) or str(default)
+    try:
+        price = float(text)
+    except ValueError:
+        price = -1.0
+    if not 0 <= price < float("inf"):
+        raise SettingsError(f"{name} is {text!r}: a price is a number from 0 on, such as {default}")
+    return price
 
 
 def _absolute(path: str, base: Path) -> Path:

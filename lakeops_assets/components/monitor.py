@@ -1,9 +1,12 @@
 """Profile and drift of a table against a baseline."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph as AssetGraph
+from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValue
 from pydantic import Field
 
 from lakeops_assets import monitoring, settings
@@ -11,6 +14,88 @@ from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
+from lakeops_assets.lakehouse import TableName
+
+# Metadata of the profile's asset: what is monitored, for whoever has the definitions at hand.
+MONITORED = "lakeops/monitored"
+
+
+@dataclass(frozen=True)
+class MonitoredTable:
+    """A table with a monitor.
+
+    Attributes:
+        product: Product that the monitor is of.
+        table: The table.
+        spec: What is monitored in it.
+    """
+
+    product: str
+    table: TableName
+    spec: monitoring.MonitorSpec
+
+
+class Metric(dg.Model, dg.Resolvable):
+    """A metric of one's own, which becomes a column of the metric tables."""
+
+    type: Literal["aggregate", "derived", "drift"] = Field(
+        description="`aggregate` reads the table's rows; `derived` the other metrics of a window; "
+        "`drift` the metrics of a window and of what it is compared with."
+    )
+    name: str = Field(description="Name of the column.")
+    # Its braces are not for Dagster to fill in.
+    definition: Annotated[str, dg.Resolver.passthrough()] = Field(
+        description="SQL expression with `{{input_column}}`, `{{prediction_col}}`, "
+        "`{{label_col}}`; a drift metric: `{{current_df}}.name - {{base_df}}.name`."
+    )
+    columns: list[str] = Field(
+        default=[":table"],
+        description="Columns that it is computed for; `:table` is the whole table.",
+    )
+    data_type: Literal["double", "bigint", "string", "boolean"] = Field(
+        default="double", description="Type of its values."
+    )
+
+    def spec(self) -> monitoring.CustomMetric:
+        """Return what the monitoring room needs to know."""
+        return monitoring.CustomMetric(
+            self.type, self.name, self.definition, tuple(self.columns), self.data_type
+        )
+
+
+class Alerts(dg.Model, dg.Resolvable):
+    """When a drift is worth somebody's attention."""
+
+    psi: float = Field(
+        default=0.2, description="Numbers: population stability index that is significant."
+    )
+    js_distance: float = Field(
+        default=0.2, description="Texts: Jensen-Shannon distance that is significant, 0 to 1."
+    )
+    wasserstein: float = Field(
+        default=0.5,
+        description="Numbers: distance that is significant, in standard deviations of the "
+        "baseline.",
+    )
+    percent_null: float = Field(
+        default=10.0, description="Points by which missing values may become more or fewer."
+    )
+    windows: int = Field(default=3, description="How many of the newest windows are looked at.")
+    at_least: int = Field(
+        default=2,
+        description="In how many of them, the newest among them, a column must have drifted.",
+    )
+    same_cause: float = Field(
+        default=0.5,
+        description="Association, 0 to 1, from which on two columns are one alert.",
+    )
+
+    def rules(self) -> monitoring.AlertRules:
+        """Return what the monitoring room needs to know."""
+        thresholds = monitoring.Thresholds(
+            self.psi, self.js_distance, self.wasserstein, self.percent_null
+        )
+        return monitoring.AlertRules(thresholds, self.windows, self.at_least, self.same_cause)
 
 
 @dg.scaffold_with(ExampleScaffolder)
@@ -19,7 +104,9 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
 
     The tables have the columns of Databricks' monitors, so that queries and dashboards made for
     those work on these. Each column is sketched once per window; every drift statistic is computed
-    from two sketches, and no row is read twice.
+    from two sketches, and no row is read twice. Only windows whose rows changed are computed again,
+    such as those that late labels touch. While labels are missing, performance is estimated from
+    calibrated probabilities, in columns named `estimated_*`.
     """
 
     table: str = Field(description="Table to watch; one part means this product's.")
@@ -40,7 +127,16 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
     )
     prediction: str = Field(default="", description="Column with the prediction.")
     prediction_proba: str = Field(default="", description="Column with the probability.")
-    label: str = Field(default="", description="Column with the label.")
+    positive: str = Field(
+        default="",
+        description="Class that the probability is of, such as `Yes`, `1` or `true`; needed with "
+        "`prediction_proba` and `label`.",
+    )
+    label: str = Field(
+        default="",
+        description="Column with the label, null until it is known; the baseline's is enough to "
+        "estimate performance.",
+    )
     model_id: str = Field(default="", description="Column with the version of the model.")
     task: Literal["classification", "regression"] = Field(
         default="classification", description="What is predicted; for inference logs."
@@ -51,6 +147,13 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
     )
     exclude: list[str] = Field(
         default_factory=list, description="Columns that are not watched: keys, identifiers, labels."
+    )
+    metrics: list[Metric] = Field(
+        default_factory=list, description="Metrics of one's own, beside those of the format."
+    )
+    alerts: Alerts = Field(
+        default_factory=Alerts,
+        description="When a drift is an alert; the check `drift` fails then.",
     )
     product: str = Field(
         default="", description="Product, which is schema and group; the folder's name when empty."
@@ -69,11 +172,13 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
             granularities=tuple(self.granularities),
             prediction_col=self.prediction or None,
             prediction_proba_col=self.prediction_proba or None,
+            positive=self.positive or None,
             label_col=self.label or None,
             model_id_col=self.model_id or None,
             problem_type=self.task if self.kind == "inference_log" else None,
             slicing_exprs=tuple(self.slices),
             exclude=tuple(self.exclude),
+            custom_metrics=tuple(metric.spec() for metric in self.metrics),
         )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
@@ -82,7 +187,7 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
         environment = settings.load().environment
         watched_key = asset_key(self.table, product)
         watched = table_name(watched_key, environment)
-        spec = self.monitor_spec()
+        spec, rules = self.monitor_spec(), self.alerts.rules()
         upstream = [watched_key]
         baseline = None
         if self.baseline:
@@ -95,7 +200,15 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
         )
         profile_key = dg.AssetKey([profile_table.schema, profile_table.table])
         drift_key = dg.AssetKey([drift_table.schema, drift_table.table])
-        code_version = digest(spec, self.baseline_where)
+        monitored = MonitoredTable(
+            product,
+            watched,
+            replace(
+                spec,
+                baseline=str(baseline) if baseline else None,
+                baseline_where=self.baseline_where or None,
+            ),
+        )
 
         @dg.multi_asset(
             name=f"{product}__{watched.table}_monitor",
@@ -106,8 +219,12 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
                     description=f"Profile of each column of `{watched}`, per window.",
                     group_name=product,
                     kinds={"gold", "deltalake"},
-                    code_version=code_version,
-                    metadata={TABLE_NAME: str(profile_table), LAYER: "gold"},
+                    code_version=digest(spec, self.baseline_where),
+                    metadata={
+                        TABLE_NAME: str(profile_table),
+                        LAYER: "gold",
+                        MONITORED: ObjectMetadataValue(monitored),
+                    },
                 ),
                 dg.AssetSpec(
                     drift_key,
@@ -116,7 +233,7 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
                     "and against the baseline.",
                     group_name=product,
                     kinds={"gold", "deltalake"},
-                    code_version=code_version,
+                    code_version=digest(spec, self.baseline_where, rules),
                     metadata={TABLE_NAME: str(drift_table), LAYER: "gold"},
                 ),
             ],
@@ -124,8 +241,9 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
                 dg.AssetCheckSpec(
                     "drift",
                     asset=drift_key,
-                    description="No column of the newest window has drifted from the baseline "
-                    "significantly (PSI 0.2 or more). A warning: it stops nothing.",
+                    description="No column has drifted from the baseline significantly in the "
+                    f"newest window and in {rules.at_least} of the last {rules.windows}. Columns "
+                    "of one cause count once. A warning: it stops nothing.",
                 )
             ],
         )
@@ -137,6 +255,7 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
                 baseline=baseline,
                 baseline_where=self.baseline_where or None,
                 now=lakeops.now(),
+                rules=rules,
             )
             yield table_result(lakeops, profile_table, result.profile, key=profile_key)
             yield table_result(
@@ -146,20 +265,34 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
                 key=drift_key,
                 metadata=drift_metadata(result),
             )
-            significant = [f for f in result.findings if f.level == "significant"]
             yield dg.AssetCheckResult(
                 check_name="drift",
                 asset_key=drift_key,
-                passed=not significant,
+                passed=not result.alerts,
                 severity=dg.AssetCheckSeverity.WARN,
-                description=", ".join(
-                    f"{f.column} {f.statistic} {f.value:.3f}" for f in significant
-                )
-                or "no column has drifted",
-                metadata={"drifted": len(significant)},
+                description="; ".join(map(str, result.alerts)) or quiet(result),
+                metadata={
+                    "alerts": len(result.alerts),
+                    "drifted": sum(f.level == "significant" for f in result.findings),
+                },
             )
 
         return dg.Definitions(assets=[monitor])
+
+
+def monitored_tables(graph: AssetGraph) -> list[MonitoredTable]:
+    """Return the tables that have a monitor."""
+    found = (graph.get(key).metadata.get(MONITORED) for key in graph.toposorted_asset_keys)
+    values = (getattr(value, "instance", None) for value in found)
+    return [value for value in values if isinstance(value, MonitoredTable)]
+
+
+def quiet(result: monitoring.MonitorResult) -> str:
+    """Return why there is no alert."""
+    drifted = [f.column for f in result.findings if f.level == "significant"]
+    if drifted:
+        return f"no alert yet: {', '.join(drifted)} drifted, in too few windows so far"
+    return "no column has drifted" if result.baseline else "there is no baseline to compare with"
 
 
 def drift_metadata(result: monitoring.MonitorResult) -> dict[str, Any]:
@@ -172,6 +305,9 @@ def drift_metadata(result: monitoring.MonitorResult) -> dict[str, Any]:
     )
     return {
         "windows": result.windows,
-        "strongest_drift": max((f.value for f in result.findings), default=0.0),
+        "windows_refreshed": result.refreshed,
+        "reason": result.reason,
+        # How many times its threshold the strongest effect is.
+        "strongest_drift": max((f.strength[1] for f in result.findings), default=0.0),
         "drift": dg.MetadataValue.md(found if lines else "nothing was compared"),
     }

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from lakeops_assets.lakehouse import Lakehouse, open_lakehouse
-from lakeops_assets.settings import Settings
+from lakeops_assets.lakehouse.meter import Meter
+from lakeops_assets.settings import Prices, Settings
 
 if TYPE_CHECKING:
     from lakeops_assets.models import ModelRegistry
@@ -30,6 +31,15 @@ class LakeopsResource(dg.ConfigurableResource):
     actor: str = Field(description="Who acts, recorded with promotions.")
     mlflow_url: str = Field(description="Where the MLflow UI answers; used for links.")
     dagster_url: str = Field(description="Where the Dagster UI answers; used for links.")
+    price_cpu_hour: float = Field(
+        default=Prices.cpu_hour, description="Price of one core for an hour."
+    )
+    price_gigabyte: float = Field(
+        default=Prices.gigabyte, description="Price of reading or writing 1e9 bytes."
+    )
+    currency: str = Field(default=Prices.currency, description="Currency of the prices.")
+
+    _meter: Meter = PrivateAttr(default_factory=Meter)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> LakeopsResource:
@@ -45,7 +55,19 @@ class LakeopsResource(dg.ConfigurableResource):
             actor=settings.actor,
             mlflow_url=settings.mlflow_url,
             dagster_url=settings.dagster_url,
+            price_cpu_hour=settings.prices.cpu_hour,
+            price_gigabyte=settings.prices.gigabyte,
+            currency=settings.prices.currency,
         )
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Begin to count what a run uses."""
+        self._meter = Meter()
+
+    @property
+    def meter(self) -> Meter:
+        """What counts the usage of a run; the steps of a run share it."""
+        return self._meter
 
     def settings(self) -> Settings:
         """Return the settings that the domain rooms take."""
@@ -60,11 +82,12 @@ class LakeopsResource(dg.ConfigurableResource):
             actor=self.actor,
             mlflow_url=self.mlflow_url,
             dagster_url=self.dagster_url,
+            prices=Prices(self.price_cpu_hour, self.price_gigabyte, self.currency),
         )
 
     def lakehouse(self) -> Lakehouse:
         """Return the lakehouse."""
-        return open_lakehouse(self.settings())
+        return open_lakehouse(self.settings(), meter=self._meter)
 
     def registry(self, product: str, model: str) -> ModelRegistry:
         """Return the registry of one model, `<catalog>.<product>.<model>`."""

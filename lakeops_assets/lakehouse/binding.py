@@ -35,7 +35,11 @@ def bind(tables: Tables, sql: str, inputs: Mapping[str, Input], version: int | N
     """Return the query in which each table name has become an input at a version."""
     from sqlglot import exp
 
-    statement = parse_select(sql).copy()
+    parsed = parse_select(sql)
+    if all(not table.db and dotted(table) in inputs for table in tables_in(parsed)):
+        # Nothing is renamed: the text stays as it is, and need not be parsed a second time.
+        return Query(sql, {dotted(table): inputs[dotted(table)] for table in tables_in(parsed)})
+    statement = parsed.copy()
     bound: dict[str, Input] = {}
     for table in tables_in(statement):
         written = dotted(table)

@@ -27,6 +27,7 @@ from lakeops_assets.lakehouse.statements import quote
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from lakeops_assets.lakehouse.meter import Meter
     from lakeops_assets.settings import Settings
 
 
@@ -40,12 +41,16 @@ class Lakehouse:
         root: Folder of all catalogs.
         catalog: Catalog of names that do not say one; the environment.
         engine: What reads and writes.
+        meter: What counts the rows that are written; nobody when None.
     """
 
-    def __init__(self, root: Path, catalog: str, engine: Engine) -> None:
+    def __init__(
+        self, root: Path, catalog: str, engine: Engine, *, meter: Meter | None = None
+    ) -> None:
         self.root = root
         self.catalog = catalog
         self.engine = engine
+        self._meter = meter
 
     # Names
 
@@ -211,8 +216,14 @@ class Lakehouse:
         evolve: bool = False,
     ) -> Commit:
         """Add rows in one commit; see `Engine.append`."""
-        return self.engine.append(
-            self._existing(table), source, transaction=transaction, metadata=metadata, evolve=evolve
+        return self._counted(
+            self.engine.append(
+                self._existing(table),
+                source,
+                transaction=transaction,
+                metadata=metadata,
+                evolve=evolve,
+            )
         )
 
     def overwrite(
@@ -223,10 +234,18 @@ class Lakehouse:
         transaction: Transaction | None = None,
         metadata: Mapping[str, str] | None = None,
         evolve: bool = False,
+        where: str | None = None,
     ) -> Commit:
-        """Replace all rows in one commit; see `Engine.overwrite`."""
-        return self.engine.overwrite(
-            self._existing(table), source, transaction=transaction, metadata=metadata, evolve=evolve
+        """Replace all rows, or those that meet a condition, in one commit; see the engine's."""
+        return self._counted(
+            self.engine.overwrite(
+                self._existing(table),
+                source,
+                transaction=transaction,
+                metadata=metadata,
+                evolve=evolve,
+                where=where,
+            )
         )
 
     def merge(
@@ -241,14 +260,16 @@ class Lakehouse:
         evolve: bool = False,
     ) -> Commit:
         """Insert new keys and update rows that differ in one commit; see `Engine.merge`."""
-        return self.engine.merge(
-            self._existing(table),
-            source,
-            keys,
-            delete_missing=delete_missing,
-            transaction=transaction,
-            metadata=metadata,
-            evolve=evolve,
+        return self._counted(
+            self.engine.merge(
+                self._existing(table),
+                source,
+                keys,
+                delete_missing=delete_missing,
+                transaction=transaction,
+                metadata=metadata,
+                evolve=evolve,
+            )
         )
 
     def delete(
@@ -260,8 +281,10 @@ class Lakehouse:
         metadata: Mapping[str, str] | None = None,
     ) -> Commit:
         """Remove the rows that meet a condition in one commit; see `Engine.delete`."""
-        return self.engine.delete(
-            self._existing(table), where, transaction=transaction, metadata=metadata
+        return self._counted(
+            self.engine.delete(
+                self._existing(table), where, transaction=transaction, metadata=metadata
+            )
         )
 
     def delete_keys(
@@ -273,8 +296,10 @@ class Lakehouse:
         metadata: Mapping[str, str] | None = None,
     ) -> Commit:
         """Remove the rows whose key is among some in one commit; see `Engine.delete_keys`."""
-        return self.engine.delete_keys(
-            self._existing(table), keys, transaction=transaction, metadata=metadata
+        return self._counted(
+            self.engine.delete_keys(
+                self._existing(table), keys, transaction=transaction, metadata=metadata
+            )
         )
 
     # Maintaining
@@ -311,6 +336,11 @@ class Lakehouse:
         """Make a version the oldest that can be read; see `Engine.truncate_log`."""
         return self.engine.truncate_log(self._existing(table), oldest=oldest)
 
+    def _counted(self, commit: Commit) -> Commit:
+        if self._meter is not None:
+            self._meter.wrote(commit.changed)
+        return commit
+
     def _existing(self, table: TableName | str) -> str:
         name = self.name(table)
         location = self.location(name)
@@ -324,6 +354,7 @@ class Lakehouse:
         )
 
 
-def open_lakehouse(settings: Settings) -> Lakehouse:
+def open_lakehouse(settings: Settings, *, meter: Meter | None = None) -> Lakehouse:
     """Return the lakehouse that the settings describe."""
-    return Lakehouse(settings.lakehouse_root, settings.environment, create_engine(settings.engine))
+    engine = create_engine(settings.engine)
+    return Lakehouse(settings.lakehouse_root, settings.environment, engine, meter=meter)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from lakeops_assets.monitoring.spec import MonitorSpec, MonitorSpecError
+from lakeops_assets.monitoring.errors import MonitorSpecError
+from lakeops_assets.monitoring.spec import MonitorSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa

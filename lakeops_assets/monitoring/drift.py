@@ -7,14 +7,16 @@ model. No data is read for it: each statistic comes from two rows of the profile
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lakeops_assets.monitoring import statistics
 from lakeops_assets.monitoring.columns import TEMPORAL_TYPES
+from lakeops_assets.monitoring.custom import of_type, with_columns
 from lakeops_assets.monitoring.profile import TABLE_ROW
 from lakeops_assets.monitoring.sketch import ALL_MODELS
 from lakeops_assets.monitoring.spec import MonitorSpec
+from lakeops_assets.monitoring.windows import Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +40,7 @@ def drift_schema(spec: MonitorSpec) -> pa.Schema:
     time = pa.timestamp("us", tz="UTC")
     window = pa.struct([("start", time), ("end", time)])
     test = pa.struct([("statistic", pa.float64()), ("pvalue", pa.float64())])
-    return pa.schema(
+    return with_columns(
         [
             ("window", window),
             ("granularity", pa.string()),
@@ -66,43 +68,82 @@ def drift_schema(spec: MonitorSpec) -> pa.Schema:
             ("chi_squared_test", test),
             ("tv_distance", pa.float64()),
             ("l_infinity_distance", pa.float64()),
-        ]
+        ],
+        of_type(spec.custom_metrics, "drift"),
     )
 
 
-def drift(profile: pa.Table, spec: MonitorSpec) -> pa.Table:
-    """Compare the windows of a profile with the one before and with the baseline.
+class Comparison(NamedTuple):
+    """Two rows of a profile that are compared.
+
+    Attributes:
+        drift_type: `CONSECUTIVE` or `BASELINE`.
+        current: Position of the row of the window.
+        base: Position of the row that it is compared with.
+    """
+
+    drift_type: str
+    current: int
+    base: int
+
+
+def comparisons(
+    profile: pa.Table, spec: MonitorSpec, only: Collection[Window] | None = None
+) -> list[Comparison]:
+    """Return what is compared with what.
 
     The window before is the newest earlier one that has rows. A model that the baseline does not
-    know is compared with the baseline of all models. A column that is missing on one side, or
-    that is a date or timestamp, has no distance; nor has one without a value.
+    know is compared with the baseline of all models.
 
     Args:
         profile: Rows with the columns of `profile_schema(spec)`.
         spec: What was monitored.
+        only: Windows to compare; None for all.
+    """
+    model_id = [spec.model_id_col] if spec.model_id_col else []
+    keys = ["window", "log_type", "granularity", "slice_key", "slice_value", "column_name"]
+    rows = list(enumerate(profile.select([*keys, *model_id]).to_pylist()))
+    baseline = {_identity(r, _model(r, spec)): i for i, r in rows if r["log_type"] == "BASELINE"}
+    inputs = [(i, r) for i, r in rows if r["log_type"] == "INPUT"]
+    inputs.sort(key=lambda pair: pair[1]["window"]["start"])
+    found: list[Comparison] = []
+    before: dict[tuple[Any, ...], int] = {}
+    for i, row in inputs:
+        model = _model(row, spec)
+        same = (row["granularity"], *_identity(row, model))
+        earlier = before.get(same)
+        before[same] = i
+        if only is not None and Window(row["granularity"], row["window"]["start"]) not in only:
+            continue
+        if earlier is not None:
+            found.append(Comparison("CONSECUTIVE", i, earlier))
+        base = baseline.get(_identity(row, model), baseline.get(_identity(row, ALL_MODELS)))
+        if base is not None:
+            found.append(Comparison("BASELINE", i, base))
+    return found
+
+
+def drift(profile: pa.Table, spec: MonitorSpec, compared: Sequence[Comparison]) -> pa.Table:
+    """Return how far the rows of a profile are from those they are compared with.
+
+    A column that is missing on one side, or that is a date or timestamp, has no distance; nor has
+    one without a value.
+
+    Args:
+        profile: Rows with the columns of `profile_schema(spec)`.
+        spec: What was monitored.
+        compared: What to compare with what, from `comparisons`.
 
     Returns:
-        Rows with the columns of `drift_schema(spec)`; none without anything to compare.
+        Rows with the columns of `drift_schema(spec)`, one per comparison.
     """
     import pyarrow as pa
 
-    schema = drift_schema(spec)
     rows = list(_rows(profile))
-    baseline = {_identity(r, _model(r, spec)): r for r in rows if r["log_type"] == "BASELINE"}
-    inputs = [r for r in rows if r["log_type"] == "INPUT"]
-    inputs.sort(key=lambda r: r["window"]["start"])
-    compared: list[Row] = []
-    before: dict[tuple[Any, ...], Row] = {}
-    for row in inputs:
-        model = _model(row, spec)
-        same = (row["granularity"], *_identity(row, model))
-        if same in before:
-            compared.append(compare(row, before[same]) | {"drift_type": "CONSECUTIVE"})
-        before[same] = row
-        base = baseline.get(_identity(row, model)) or baseline.get(_identity(row, ALL_MODELS))
-        if base is not None:
-            compared.append(compare(row, base) | {"drift_type": "BASELINE"})
-    return pa.Table.from_pylist(compared, schema=schema)
+    return pa.Table.from_pylist(
+        [compare(rows[c.current], rows[c.base]) | {"drift_type": c.drift_type} for c in compared],
+        schema=drift_schema(spec),
+    )
 
 
 def compare(current: Row, base: Row) -> Row:

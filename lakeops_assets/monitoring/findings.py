@@ -1,8 +1,10 @@
-"""The columns that drifted most: what to look at first."""
+"""How far the columns of a window drifted, in effect sizes that have a meaning."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from lakeops_assets.lakehouse import Lakehouse, TableAt
@@ -12,29 +14,49 @@ from lakeops_assets.monitoring.drift import values
 from lakeops_assets.monitoring.profile import TABLE_ROW
 from lakeops_assets.monitoring.sketch import ALL_MODELS, FREQUENT_ITEMS
 from lakeops_assets.monitoring.spec import MonitorSpec
+from lakeops_assets.monitoring.windows import Window, named
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Level: TypeAlias = Literal["moderate", "significant"]
 
-# Databricks' reading of the PSI. The Jensen-Shannon distance (base 2) has no reading that is as
-# common; NannyML alerts from 0.1.
-MODERATE = 0.1
-SIGNIFICANT = 0.2
 # A window of few rows differs from anything: what chance alone exceeds once in a thousand columns
 # is no finding.
 CHANCE = 0.999
 
 
 @dataclass(frozen=True)
+class Thresholds:
+    """From where on a drift is significant; from half of it on it is moderate.
+
+    They are sizes, not p-values: with many rows every difference is significant, and nobody acts
+    on most of them. With few rows a threshold is raised to what chance gives.
+
+    Attributes:
+        population_stability_index: For numbers. 0.2 is the common reading (Siddiqi, Credit Risk
+            Scorecards, 2006), and Databricks'.
+        js_distance: For strings and booleans: Jensen-Shannon distance, 0 to 1.
+        wasserstein: For numbers: mean distance that a row has to move, in standard deviations of
+            the baseline. It sees what moves within one bin of the PSI.
+        percent_null: For every column: points by which the share of missing values changed.
+    """
+
+    population_stability_index: float = 0.2
+    js_distance: float = 0.2
+    wasserstein: float = 0.5
+    percent_null: float = 10.0
+
+
+@dataclass(frozen=True)
 class DriftFinding:
-    """A column whose newest window is unlike the baseline.
+    """A column that is unlike the baseline in a window.
 
     Attributes:
         column: Name of the column.
-        statistic: Column of the drift table: `population_stability_index` for numbers,
-            `js_distance` for strings and booleans.
+        statistic: Which effect size it is, of those that the column has the one that is largest
+            for its threshold: `population_stability_index`, `js_distance`,
+            `wasserstein_in_stddev` or `percent_null_delta`.
         value: Its value.
         threshold: What it had to reach for its level; larger than usual for few rows.
         level: How far it drifted.
@@ -46,80 +68,134 @@ class DriftFinding:
     threshold: float
     level: Level
 
+    @property
+    def strength(self) -> tuple[bool, float]:
+        """What findings are ordered by: the level, then how many times the threshold it is."""
+        return self.level == "significant", abs(self.value) / self.threshold
 
-def findings(profile: pa.Table, drift: pa.Table) -> tuple[DriftFinding, ...]:
-    """Return the columns that drifted, the largest effect first.
 
-    Effect sizes decide, not p-values: with many rows every difference is significant. With few
-    rows the threshold is raised to what chance gives.
+def findings(
+    profile: pa.Table, drift: pa.Table, thresholds: Thresholds
+) -> dict[datetime, tuple[DriftFinding, ...]]:
+    """Return the columns that drifted from the baseline in each window, the strongest first.
 
     Args:
-        profile: Rows of the newest window and of the baseline, whole table and all models:
-            `log_type`, `column_name`, `count`, `num_nulls`, `num_nan`, `distinct_count`.
-        drift: Rows of the same window of drift type BASELINE.
+        profile: Rows of the windows and of the baseline, whole table and all models: `start`,
+            `log_type`, `column_name`, `count`, `num_nulls`, `num_nan`, `distinct_count`, `stddev`.
+        drift: Rows of the same windows of drift type BASELINE, with `start`.
+        thresholds: What is significant.
     """
-    sizes: dict[str, dict[str, dict[str, Any]]] = {"INPUT": {}, "BASELINE": {}}
-    for row in profile.to_pylist():
-        if row["column_name"] != TABLE_ROW:
-            sizes[row["log_type"]][row["column_name"]] = row
-    found = []
+    sizes: dict[tuple[datetime | None, str], dict[str, Any]] = {
+        (row["start"], row["column_name"]): row for row in profile.to_pylist()
+    }
+    found: dict[datetime, list[DriftFinding]] = {}
     for row in drift.to_pylist():
-        column = row["column_name"]
-        current, base = sizes["INPUT"].get(column), sizes["BASELINE"].get(column)
-        if current is None or base is None or not (values(current) and values(base)):
+        column, start = row["column_name"], row["start"]
+        current, base = sizes.get((start, column)), sizes.get((None, column))
+        there = found.setdefault(start, [])
+        if column == TABLE_ROW or current is None or base is None:
             continue
-        n = (values(current), values(base))
-        different = max(current["distinct_count"] or 0, base["distinct_count"] or 0)
-        categories = min(different, FREQUENT_ITEMS + 1)  # one more for everything that is rare
-        chance = {
-            "population_stability_index": statistics.psi_by_chance(*n, CHANCE),
-            "js_distance": statistics.js_by_chance(*n, categories, CHANCE),
-        }
-        for statistic, by_chance in chance.items():
-            finding = _judge(column, statistic, row[statistic], by_chance)
-            if finding is not None:
-                found.append(finding)
-    return tuple(sorted(found, key=lambda f: (-f.value, f.column)))
+        judged = [
+            _judge(column, statistic, value, limit, chance)
+            for statistic, value, limit, chance in _effects(row, current, base, thresholds)
+        ]
+        strongest = max(
+            (f for f in judged if f is not None), key=lambda f: f.strength, default=None
+        )
+        if strongest is not None:
+            there.append(strongest)
+    return {
+        start: tuple(sorted(there, key=lambda f: f.strength, reverse=True))
+        for start, there in found.items()
+    }
 
 
-def newest_findings(
-    profile: TableAt, drift: TableAt, spec: MonitorSpec, lakehouse: Lakehouse
-) -> tuple[DriftFinding, ...]:
-    """Return the findings of the newest window of the spec's first granularity.
-
-    Args:
-        profile: Profile table.
-        drift: Drift table made of it.
-        spec: What was monitored.
-        lakehouse: What reads them.
-    """
+def read_findings(
+    lakehouse: Lakehouse,
+    profile: TableAt,
+    drift: TableAt,
+    spec: MonitorSpec,
+    windows: Sequence[Window],
+    thresholds: Thresholds,
+) -> dict[datetime, tuple[DriftFinding, ...]]:
+    """Return the findings of some windows of the metric tables."""
     whole = "slice_key IS NULL"
     if spec.model_id_col:
         whole += f" AND {quote(spec.model_id_col)} = '{ALL_MODELS}'"
-    first = f"granularity = '{spec.granularities[0]}'" if spec.granularities else "true"
-    newest = f"SELECT max(window.start) FROM profile WHERE log_type = 'INPUT' AND {first}"
-    current = f"{first} AND window.start = ({newest})"
     sizes = (
-        "SELECT log_type, column_name, count, num_nulls, num_nan, distinct_count FROM profile "
-        f"WHERE {whole} AND (log_type = 'BASELINE' OR ({current}))"
+        "SELECT window.start AS start, log_type, column_name, count, num_nulls, num_nan, "
+        f"distinct_count, stddev FROM profile WHERE {whole} "
+        f"AND (log_type = 'BASELINE' OR {named(windows)})"
     )
     distances = (
-        "SELECT column_name, population_stability_index, js_distance FROM drift "
-        f"WHERE {whole} AND drift_type = 'BASELINE' AND {current}"
+        "SELECT window.start AS start, column_name, population_stability_index, js_distance, "
+        "wasserstein_distance, percent_null_delta FROM drift "
+        f"WHERE {whole} AND drift_type = 'BASELINE' AND ({named(windows)})"
     )
-    inputs = {"profile": profile, "drift": drift}
     return findings(
-        lakehouse.query(sizes, inputs).read_all(), lakehouse.query(distances, inputs).read_all()
+        lakehouse.query(sizes, {"profile": profile}).read_all(),
+        lakehouse.query(distances, {"drift": drift}).read_all(),
+        thresholds,
     )
+
+
+def _effects(
+    row: Mapping[str, Any],
+    current: Mapping[str, Any],
+    base: Mapping[str, Any],
+    thresholds: Thresholds,
+) -> list[tuple[str, float | None, float, float]]:
+    """Return statistic, value, threshold and what chance gives, of each effect size."""
+    rows = (current["count"], base["count"])
+    found: list[tuple[str, float | None, float, float]] = []
+    if rows[0] and rows[1]:
+        pooled = (current["num_nulls"] + base["num_nulls"]) / sum(rows)
+        chance = 100 * statistics.share_by_chance(pooled, *rows, CHANCE)
+        found.append(
+            ("percent_null_delta", row["percent_null_delta"], thresholds.percent_null, chance)
+        )
+    n = (values(dict(current)), values(dict(base)))
+    if not (n[0] and n[1]):
+        return found
+    different = max(current["distinct_count"] or 0, base["distinct_count"] or 0)
+    categories = min(different, FREQUENT_ITEMS + 1)  # one more for everything that is rare
+    deviation, distance = base["stddev"], row["wasserstein_distance"]
+    moved = distance / deviation if distance is not None and deviation else None
+    return [
+        *found,
+        (
+            "population_stability_index",
+            row["population_stability_index"],
+            thresholds.population_stability_index,
+            statistics.psi_by_chance(*n, CHANCE),
+        ),
+        (
+            "js_distance",
+            row["js_distance"],
+            thresholds.js_distance,
+            statistics.js_by_chance(*n, categories, CHANCE),
+        ),
+        (
+            "wasserstein_in_stddev",
+            moved,
+            thresholds.wasserstein,
+            statistics.mean_by_chance(*n, CHANCE),
+        ),
+    ]
 
 
 def _judge(
-    column: str, statistic: str, value: float | None, by_chance: float
+    column: str, statistic: str, value: float | None, significant: float, by_chance: float
 ) -> DriftFinding | None:
     if value is None:
         return None
-    if value >= max(SIGNIFICANT, by_chance):
-        return DriftFinding(column, statistic, value, max(SIGNIFICANT, by_chance), "significant")
-    if value >= max(MODERATE, by_chance):
-        return DriftFinding(column, statistic, value, max(MODERATE, by_chance), "moderate")
+    for level, threshold in (("significant", significant), ("moderate", significant / 2)):
+        if abs(value) >= max(threshold, by_chance):
+            return DriftFinding(
+                column,
+                statistic,
+                value,
+                max(threshold, by_chance),
+                "significant" if level == "significant" else "moderate",
+            )
     return None

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from lakeops_assets.monitoring.custom import of_type, with_columns
+from lakeops_assets.monitoring.estimate import estimate_fields
+from lakeops_assets.monitoring.quality import quality_fields
 from lakeops_assets.monitoring.sketch import GroupSketch, Sketch
 from lakeops_assets.monitoring.spec import MonitorSpec
 
@@ -27,11 +30,13 @@ def profile_schema(spec: MonitorSpec) -> pa.Schema:
     """Return the columns of the profile table of a spec.
 
     The model's id has a column only for an inference log; it is named as in the monitored table.
+    After the columns of every profile come those of model quality, of estimates and of custom
+    metrics, where the spec has them.
     """
     import pyarrow as pa
 
     time = pa.timestamp("us", tz="UTC")
-    return pa.schema(
+    return with_columns(
         [
             ("window", pa.struct([("start", time), ("end", time)])),
             ("log_type", pa.string()),
@@ -66,7 +71,10 @@ def profile_schema(spec: MonitorSpec) -> pa.Schema:
             ("percent_null", pa.float64()),
             ("percent_zeros", pa.float64()),
             ("percent_distinct", pa.float64()),
-        ]
+            *quality_fields(spec),
+            *estimate_fields(spec),
+        ],
+        of_type(spec.custom_metrics, "aggregate", "derived"),
     )
 
 
@@ -117,6 +125,7 @@ def profile(
                 "count": sketched.count,
                 "non_null_columns": sketched.non_null_columns,
             }
+            | dict(sketched.metrics)
         )
         rows += [common | _values(sketch) for sketch in sketched.columns]
     return pa.table(
@@ -156,6 +165,7 @@ def _values(sketch: Sketch) -> dict[str, Any]:
         "percent_null": _percent(sketch.nulls, count),
         "percent_zeros": _percent(sketch.zeros, count),
         "percent_distinct": _percent(sketch.distinct, count),
+        **sketch.custom,
     }
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from lakeops_assets.lakehouse import Lakehouse, TableAt, TableName
 from lakeops_assets.monitoring import statements
 from lakeops_assets.monitoring.columns import Column, ColumnKind
+from lakeops_assets.monitoring.custom import WHOLE_TABLE
+from lakeops_assets.monitoring.estimate import Calibration
 from lakeops_assets.monitoring.granularity import instant
+from lakeops_assets.monitoring.measures import aggregates, measure
+from lakeops_assets.monitoring.quantiles import Key, Ranked, ranked_there, sorted_here
 from lakeops_assets.monitoring.sketch import (
     ALL_MODELS,
     FREQUENT_ITEMS,
@@ -20,20 +24,13 @@ from lakeops_assets.monitoring.sketch import (
 )
 from lakeops_assets.monitoring.spec import MonitorSpec
 from lakeops_assets.monitoring.statements import Grouping
+from lakeops_assets.monitoring.windows import Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Up to this many numbers are sorted for exact quantiles, which takes about a gigabyte on DuckDB.
+# Up to this many numbers are sorted for exact quantiles; of them are held what `quantiles` says.
 EXACT_VALUES = 50_000_000
-
-Key: TypeAlias = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class _Ranked:
-    quantiles: array[float]
-    median: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,8 @@ def scan(
     windowed: bool,
     by_model: bool,
     condition: str | None = None,
+    only: Collection[Window] | None = None,
+    calibration: Calibration | None = None,
     exact_values: int = EXACT_VALUES,
 ) -> list[GroupSketch]:
     """Read a table and return the sketches of all groups.
@@ -70,23 +69,36 @@ def scan(
         windowed: Group by windows of the timestamp.
         by_model: Also group by the model's id.
         condition: Which rows are read, in Spark's dialect; None for all.
+        only: Windows that are wanted; None for all.
+        calibration: What probabilities mean; None where performance is not estimated.
         exact_values: Quantiles are exact when a grouping has at most this many numbers.
 
     Raises:
         QueryError: An expression of the spec cannot be run.
     """
     source = lakehouse.at(table, version)
-    spec = replace(spec, slicing_exprs=_possible(spec, lakehouse.schema(table, version).names))
+    schema = lakehouse.schema(table, version)
+    spec = replace(spec, slicing_exprs=_possible(spec, schema.names))
     ranked = sum(c.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL) for c in columns)
-    approximate = lakehouse.row_count(table, version) * ranked > exact_values
+    rows = lakehouse.row_count(table, version)
+    approximate = rows * ranked > exact_values
     has_models = spec.kind == "inference_log"
     found: list[GroupSketch] = []
     for grouping in statements.groupings(
-        spec, windowed=windowed, by_model=by_model, condition=condition
+        spec, windowed=windowed, by_model=by_model, condition=condition, only=only
     ):
         limited = _limit_slices(lakehouse, source, grouping)
         groups = _scan_grouping(
-            lakehouse, source, limited, columns, spec, has_models, approximate=approximate
+            lakehouse,
+            source,
+            schema,
+            limited,
+            columns,
+            spec,
+            has_models,
+            calibration,
+            rows,
+            approximate=approximate,
         )
         found += sorted(groups, key=lambda g: _order(g.group))
     return found
@@ -95,10 +107,13 @@ def scan(
 def _scan_grouping(
     lakehouse: Lakehouse,
     source: TableAt,
+    schema: pa.Schema,
     grouping: Grouping,
     columns: Sequence[Column],
     spec: MonitorSpec,
     has_models: bool,
+    calibration: Calibration | None,
+    rows: int,
     *,
     approximate: bool,
 ) -> Iterator[GroupSketch]:
@@ -108,15 +123,23 @@ def _scan_grouping(
         return iter(lakehouse.query(sql, {"source": source}) if sql else ())
 
     items = _read_items(run(statements.items(grouping, columns)), grouping)
-    ranked: dict[tuple[Key, int], _Ranked] = {}
-    if not approximate:
-        ranked = _read_ranks(run(statements.ranks(grouping, columns, quantiles=k)), grouping)
-    sql = statements.moments(grouping, columns, quantiles=k, approximate=approximate)
+    here = not approximate and not lakehouse.engine.capabilities.distributed.available
+    ranked: dict[tuple[Key, int], Ranked] = {}
+    if here:
+        ranked = sorted_here(run, grouping, columns, rows, quantiles=k)
+    elif not approximate:
+        ranked = ranked_there(run, grouping, columns, quantiles=k)
+    measured = measure(run, grouping, spec, schema, calibration)
+    custom = aggregates(run, grouping, spec, schema)
+    sql = statements.moments(
+        grouping, columns, quantiles=k, approximate=approximate, of_numbers=not here
+    )
     for batch in run(sql):
         for row in batch.to_pylist():
-            key = _key(row, grouping)
+            key = grouping.key(row)
             if None in key:
                 continue
+            own = custom.get(key, {})
             sketches = tuple(
                 _sketch(
                     column,
@@ -124,10 +147,12 @@ def _scan_grouping(
                     {w: row.get(f"{w}_{i}") for w in _MOMENTS},
                     ranked.get((key, i)),
                     items.get((key, i)),
+                    own.get(column.name, {}),
                 )
                 for i, column in enumerate(columns)
             )
-            yield GroupSketch(_group(row, grouping, has_models), row["n"], sketches)
+            metrics = {**measured.get(key, {}), **own.get(WHOLE_TABLE, {})}
+            yield GroupSketch(_group(row, grouping, has_models), row["n"], sketches, metrics)
 
 
 _MOMENTS = (
@@ -137,12 +162,21 @@ _MOMENTS = (
 
 
 def _sketch(
-    column: Column, count: int, found: dict[str, Any], ranked: _Ranked | None, items: _Items | None
+    column: Column,
+    count: int,
+    found: dict[str, Any],
+    ranked: Ranked | None,
+    items: _Items | None,
+    custom: dict[str, Any],
 ) -> Sketch:
-    sketch = Sketch(column, count, nulls=count - found["present"])
+    sketch = Sketch(column, count, nulls=count - found["present"], custom=custom)
     if found["approx"] is not None and ranked is None:
         *quantiles, median = found["approx"]
-        ranked = _Ranked(array("d", quantiles), median)
+        ranked = Ranked(array("d", quantiles), median)
+    if ranked is not None:
+        found = {**found, **ranked.moments}
+    elif found["finite"] is None:
+        found = {**found, "finite": 0, "zeros": 0, "distinct": 0}  # it has no number
     if column.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL):
         # The estimate of a small number can be above what there is.
         values = found["present"] if column.kind is ColumnKind.TEMPORAL else found["finite"]
@@ -174,27 +208,6 @@ def _sketch(
     return sketch
 
 
-def _read_ranks(
-    batches: Iterator[pa.RecordBatch], grouping: Grouping
-) -> dict[tuple[Key, int], _Ranked]:
-    import numpy as np
-
-    found = {}
-    for batch in batches:
-        ranked = batch.column("ranked")
-        keys = batch.select([*grouping.keys, "i"]).to_pylist()
-        for row, values in zip(keys, ranked, strict=True):
-            structs = values.values
-            points = structs.field("points").to_numpy()
-            x = structs.field("x").to_numpy()
-            median = structs.field("median").to_numpy(zero_copy_only=False)
-            quantiles = np.repeat(x, np.diff(points, prepend=0))
-            found[_key(row, grouping), row["i"]] = _Ranked(
-                array("d", quantiles.tobytes()), float(x[median.argmax()])
-            )
-    return found
-
-
 def _read_items(
     batches: Iterator[pa.RecordBatch], grouping: Grouping
 ) -> dict[tuple[Key, int], _Items]:
@@ -202,7 +215,7 @@ def _read_items(
     for batch in batches:
         for row in batch.to_pylist():
             pairs = tuple((item["item"], item["n"]) for item in row["items"])
-            found[_key(row, grouping), row["i"]] = _Items(row["distinct_count"], pairs)
+            found[grouping.key(row), row["i"]] = _Items(row["distinct_count"], pairs)
     return found
 
 
@@ -213,14 +226,14 @@ def _possible(spec: MonitorSpec, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _limit_slices(lakehouse: Lakehouse, source: TableAt, grouping: Grouping) -> Grouping:
-    """Return a grouping that makes no more slices than are kept."""
+    """Return a grouping that makes no more slices per window than are kept."""
     if grouping.slice_key is None:
         return grouping
-    sql = statements.slice_values(grouping.slice_key, grouping.condition)
-    values = lakehouse.query(sql, {"source": source}).read_all()["slice_value"].to_pylist()
-    if len(values) < FREQUENT_ITEMS:
+    sql = statements.most_slices(grouping)
+    most = lakehouse.query(sql, {"source": source}).read_all()["n"][0].as_py() or 0
+    if most <= FREQUENT_ITEMS:
         return grouping
-    return replace(grouping, condition=statements.only_slices(grouping, values))
+    return replace(grouping, condition=statements.only_frequent_slices(grouping))
 
 
 def _order(group: Group) -> tuple[str, ...]:
@@ -238,10 +251,6 @@ def _group(row: dict[str, Any], grouping: Grouping, has_models: bool) -> Group:
         slice_value=row.get("slice_value"),
         model_id=row.get("model_id", ALL_MODELS) if has_models else None,
     )
-
-
-def _key(row: dict[str, Any], grouping: Grouping) -> Key:
-    return tuple(row[key] for key in grouping.keys)
 
 
 def _float(value: float | None) -> float | None:

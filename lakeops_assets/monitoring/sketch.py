@@ -5,9 +5,10 @@ A sketch replaces the rows it was made of. Two of them are compared without read
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from lakeops_assets.monitoring.columns import Column
 
@@ -65,6 +66,7 @@ class Sketch:
         min_length: Length of the shortest text.
         max_length: Length of the longest text.
         avg_length: Mean length.
+        custom: Custom aggregates of the column: name -> value.
     """
 
     column: Column
@@ -83,6 +85,7 @@ class Sketch:
     min_length: float | None = None
     max_length: float | None = None
     avg_length: float | None = None
+    custom: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,13 @@ class GroupSketch:
         group: Which rows.
         count: How many they are.
         columns: One sketch per column.
+        metrics: What is said of the whole: quality, estimates and custom aggregates, by name.
     """
 
     group: Group
     count: int
     columns: tuple[Sketch, ...]
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def non_null_columns(self) -> list[str]:

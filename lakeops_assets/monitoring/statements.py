@@ -4,24 +4,26 @@ Rows are grouped in several ways at once: by window, by window and slice, by win
 Each way is a `Grouping`, and each grouping is read by three statements that touch only the columns
 they need: moments (one aggregation), ranks (quantiles) and items (frequent values).
 
-Quantiles are exact: values are ranked in a window function, and of the ranks only the wanted ones
-leave it. On DuckDB a million doubles cost 0.2 CPU seconds this way, its own list of exact quantiles
-0.9. The approximate alternative, `percentile_approx`, holds a sketch instead of the values and
-costs half as much for many rows, but on DuckDB (a t-digest) a quantile next to a value that many
-rows share can be off by three percent of the rows, and the order of the rows shows in the result.
-It is for tables that are too large to be sorted.
+Quantiles are exact. An engine on one machine hands the numbers over to be sorted (`numbers`); a
+distributed one ranks them in a window function, and of the ranks only the wanted ones leave it
+(`ranks`). The approximate alternative, `percentile_approx`, holds a sketch instead of the values,
+but on DuckDB (a t-digest) a quantile next to a value that many rows share can be off by three
+percent of the rows, and the order of the rows shows in the result. It is for tables that are too
+large to be sorted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lakeops_assets.lakehouse.statements import parse_select, quote
 from lakeops_assets.monitoring.columns import Column, ColumnKind
 from lakeops_assets.monitoring.granularity import Granularity
 from lakeops_assets.monitoring.sketch import FREQUENT_ITEMS
 from lakeops_assets.monitoring.spec import MonitorSpec
+from lakeops_assets.monitoring.windows import Window, within
 
 # Larger numbers cannot be squared and added up in a double.
 LARGEST = "1e140"
@@ -46,9 +48,18 @@ class Grouping:
     slice_key: str | None = None
     condition: str = ""
 
+    def key(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the keys of a row of a result."""
+        return tuple(row[key] for key in self.keys)
+
 
 def groupings(
-    spec: MonitorSpec, *, windowed: bool, by_model: bool, condition: str | None
+    spec: MonitorSpec,
+    *,
+    windowed: bool,
+    by_model: bool,
+    condition: str | None,
+    only: Collection[Window] | None = None,
 ) -> list[Grouping]:
     """Return the ways of grouping that a spec asks for.
 
@@ -57,10 +68,15 @@ def groupings(
         windowed: Group by windows of the timestamp; a baseline and a snapshot have none.
         by_model: Also group by the model's id.
         condition: Which rows are read; None for all.
+        only: Windows that are wanted; None for all.
     """
     found: list[Grouping] = []
     for granularity in spec.windows if windowed else (None,):
         window = {}
+        if granularity is not None and only is not None:
+            condition = within(spec, only, granularity.text)
+            if condition is None:
+                continue
         if granularity is not None:
             timestamp = f"CAST({quote(str(spec.timestamp_col))} AS TIMESTAMP)"
             window["start"] = granularity.start_sql(timestamp)
@@ -83,41 +99,68 @@ def columns_of(expression: str) -> set[str]:
     return {c.name.lower() for c in parse_select(f"SELECT {expression}").find_all(exp.Column)}
 
 
-def slice_values(slice_key: str, condition: str) -> str:
-    """Return the SELECT for the most frequent values of a slicing expression."""
-    where = f"WHERE ({condition})" if condition else ""
+def most_slices(grouping: Grouping) -> str:
+    """Return the SELECT for the number of slices of the window that has most of them: `n`."""
     return (
-        "SELECT slice_value FROM ("
-        f"SELECT CAST(({slice_key}) AS STRING) AS slice_value FROM source {where}) AS sliced "
-        "WHERE slice_value IS NOT NULL GROUP BY slice_value "
-        f"ORDER BY count(*) DESC, slice_value LIMIT {FREQUENT_ITEMS}"
+        "SELECT max(n) AS n FROM (SELECT count(DISTINCT slice_value) AS n "
+        f"FROM ({_sliced(grouping)}) AS sliced GROUP BY start) AS counted"
     )
 
 
-def only_slices(grouping: Grouping, values: Sequence[str]) -> str:
-    """Return a condition that keeps the rows of some slices and of no other."""
-    listed = ", ".join("'" + v.replace("\\", "\\\\").replace("'", "\\'") + "'" for v in values)
-    kept = f"CAST(({grouping.slice_key}) AS STRING) IN ({listed})"
+def only_frequent_slices(grouping: Grouping) -> str:
+    """Return a condition that keeps the rows of each window's most frequent slices."""
+    frequent = (
+        "SELECT concat(start, ' ', slice_value) FROM (SELECT start, slice_value, row_number() "
+        "OVER (PARTITION BY start ORDER BY count(*) DESC, slice_value) AS position "
+        f"FROM ({_sliced(grouping)}) AS sliced WHERE slice_value IS NOT NULL "
+        f"GROUP BY start, slice_value) AS counted WHERE position <= {FREQUENT_ITEMS}"
+    )
+    kept = f"concat({_window(grouping)}, ' ', {grouping.keys['slice_value']}) IN ({frequent})"
     return f"({grouping.condition}) AND {kept}" if grouping.condition else kept
 
 
+def _sliced(grouping: Grouping) -> str:
+    where = f"WHERE ({grouping.condition})" if grouping.condition else ""
+    value = grouping.keys["slice_value"]
+    return f"SELECT {_window(grouping)} AS start, {value} AS slice_value FROM source {where}"
+
+
+def _window(grouping: Grouping) -> str:
+    return f"CAST({grouping.keys.get('start', '0')} AS STRING)"
+
+
 def moments(
-    grouping: Grouping, columns: Sequence[Column], *, quantiles: int, approximate: bool
+    grouping: Grouping,
+    columns: Sequence[Column],
+    *,
+    quantiles: int,
+    approximate: bool,
+    of_numbers: bool = True,
 ) -> str:
     """Return the SELECT for counts, moments and lengths: one row per group.
+
+    Args:
+        grouping: How rows are grouped.
+        columns: Columns of the table.
+        quantiles: How many.
+        approximate: Whether they are computed here, approximately.
+        of_numbers: Whether moments of numbers are; else only their values are counted.
+
+    Returns:
+        The statement.
 
     Columns of the result are the grouping's keys, `n` for the rows, and for column i `<what>_i`.
     """
     wanted = ["count(*) AS n"]
     for i, column in enumerate(columns):
         found = {"present": f"count(v{i})"}
-        if column.kind is ColumnKind.NUMERIC:
+        if column.kind is ColumnKind.NUMERIC and of_numbers:
             x = f"x{i}"
             found |= {"finite": f"count({x})", "zeros": f"count_if({x} = 0)"}
             found |= {"avg": f"avg({x})", "stddev": f"stddev_samp({x})"}
         if column.kind is ColumnKind.TEMPORAL:
             x = f"v{i}"
-        if column.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL):
+        if column.kind in (ColumnKind.NUMERIC, ColumnKind.TEMPORAL) and of_numbers:
             found |= {"min": f"min({x})", "max": f"max({x})"}
             found |= {"distinct": f"approx_count_distinct({x})"}
             if approximate:
@@ -131,6 +174,15 @@ def moments(
         wanted += [f"{sql} AS {what}_{i}" for what, sql in found.items()]
     rows = _rows(grouping, list(enumerate(columns)))
     return f"SELECT {_listed(grouping, *wanted)} FROM ({rows}) AS r{_grouped(grouping)}"
+
+
+def numbers(grouping: Grouping, columns: Sequence[tuple[int, Column]]) -> str:
+    """Return the SELECT for the numbers of some columns: the grouping's keys and `x<i>`."""
+    values = [
+        f"x{i}" if column.kind is ColumnKind.NUMERIC else f"v{i} AS x{i}" for i, column in columns
+    ]
+    rows = _rows(grouping, columns)
+    return f"SELECT {_listed(grouping, *values)} FROM ({rows}) AS r"
 
 
 def ranks(grouping: Grouping, columns: Sequence[Column], *, quantiles: int) -> str:

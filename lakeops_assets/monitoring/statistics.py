@@ -240,6 +240,30 @@ def js_by_chance(n_current: int, n_base: int, categories: int, quantile: float) 
     return sqrt((1 / n_current + 1 / n_base) * chi / (8 * log(2)))
 
 
+def mean_by_chance(n_current: int, n_base: int, quantile: float) -> float:
+    """Return the difference of two means, in standard deviations, that is exceeded by chance.
+
+    With probability 1 - quantile, on either side. The Wasserstein distance of two samples of one
+    distribution is about as large.
+    """
+    from math import sqrt
+
+    return _normal_quantile(quantile) * sqrt(1 / n_current + 1 / n_base)
+
+
+def share_by_chance(share: float, n_current: int, n_base: int, quantile: float) -> float:
+    """Return the difference of two shares that is exceeded with probability 1 - quantile."""
+    from math import sqrt
+
+    return mean_by_chance(n_current, n_base, quantile) * sqrt(share * (1 - share))
+
+
+def _normal_quantile(quantile: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri((1 + quantile) / 2))
+
+
 def _chi_squared_quantile(freedom: int, quantile: float) -> float:
     from scipy.special import chdtri
 

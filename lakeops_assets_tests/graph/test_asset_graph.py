@@ -46,7 +46,8 @@ def test_every_asset_and_field_is_described(config: settings.Settings) -> None:
     from lakeops_assets import components
 
     models = ("TabularModel", "BatchScores", "Monitor", "KpiMonitor")
-    for name in ("BronzeTable", "FeatureTable", "PointInTimeFeatures", "Maintenance", *models):
+    others = ("PointInTimeFeatures", "Maintenance", "Budget")
+    for name in ("BronzeTable", "FeatureTable", *others, *models):
         component = getattr(components, name)
         assert issubclass(component, dg.Component)
         undescribed = [f for f, info in component.model_fields.items() if not info.description]

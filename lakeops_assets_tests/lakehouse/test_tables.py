@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -165,6 +166,35 @@ def test_overwrite_replaces_rows_and_keeps_history(table: Lakehouse) -> None:
     assert (commit.inserted, commit.deleted) == (1, 3)
     assert rows(table) == [{"k": 9, "v": "z"}]
     assert len(rows(table, "SELECT * FROM shop.t VERSION AS OF 1")) == 3
+
+
+def test_some_rows_are_replaced_in_one_commit(lakehouse: Lakehouse) -> None:
+    """A field of a struct and a time are in the condition: that is how windows are replaced."""
+
+    def days(*days: int, kind: str = "a") -> pa.Table:
+        times = [datetime(2026, 1, day, tzinfo=UTC) for day in days]
+        starts = pa.StructArray.from_arrays(
+            [pa.array(times, pa.timestamp("us", "UTC"))], names=["start"]
+        )
+        return pa.table({"window": starts, "kind": pa.array([kind] * len(days), pa.string())})
+
+    lakehouse.create("shop.w", days().schema)
+    lakehouse.append("shop.w", days(1, 2, 3))
+    lakehouse.append("shop.w", days(2, kind="b"))
+    where = "kind = 'a' AND window.start IN (TIMESTAMP '2026-01-02 00:00:00+00:00')"
+    once = Transaction("writer", 1)
+    commit = lakehouse.overwrite("shop.w", days(2, 2), where=where, transaction=once)
+    assert (commit.inserted, commit.deleted) == (2, 1)
+    assert not lakehouse.overwrite("shop.w", days(2), where=where, transaction=once).written
+    sql = "SELECT day(window.start) AS day, kind FROM shop.w ORDER BY day, kind"
+    left = [tuple(r.values()) for r in lakehouse.query(sql).read_all().to_pylist()]
+    assert left == [(1, "a"), (2, "a"), (2, "a"), (2, "b"), (3, "a")]
+    with pytest.raises(LakehouseError):
+        lakehouse.overwrite("shop.w", days(3), where=where)
+    changes = lakehouse.query(
+        "SELECT _change_type AS c FROM feed", {"feed": lakehouse.changes("shop.w", 3)}
+    ).read_all()
+    assert sorted(changes["c"].to_pylist()) == ["delete", "insert", "insert"]
 
 
 def test_time_travel_by_version_and_by_time(table: Lakehouse) -> None:

@@ -196,7 +196,7 @@ def test_a_run_that_was_killed_is_repeated_without_a_second_profile(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("lakeops_assets.monitoring.monitor.drift", killed)
+        patched.setattr("lakeops_assets.monitoring.drifting.drift", killed)
         with pytest.raises(KeyboardInterrupt):
             run(scored)
     assert not scored.exists("shop.scores_drift_metrics")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,8 +15,17 @@ from hypothesis import strategies as st
 
 from lakeops_assets.lakehouse import Lakehouse
 from lakeops_assets.lakehouse.engines import create_engine
-from lakeops_assets.monitoring import MonitorSpec, drift, monitored_columns, profile, scan
+from lakeops_assets.monitoring import (
+    MonitorSpec,
+    comparisons,
+    drift,
+    monitored_columns,
+    profile,
+    scan,
+)
+from lakeops_assets.monitoring.quantiles import ranked_there, sorted_here
 from lakeops_assets.monitoring.sketch import GroupSketch
+from lakeops_assets.monitoring.statements import groupings
 
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
 SNAPSHOT = MonitorSpec("snapshot")
@@ -52,6 +61,10 @@ def scan_rows(
 def rows_of(sketches: list[GroupSketch], spec: MonitorSpec = SNAPSHOT) -> dict[str, dict]:
     table = profile(sketches, spec, log_type="BASELINE", version=1, monitor_version=0)
     return {row["column_name"]: row for row in table.to_pylist()}
+
+
+def compared_rows(rows: pa.Table) -> list[dict]:
+    return drift(rows, SNAPSHOT, comparisons(rows, SNAPSHOT)).to_pylist()
 
 
 def test_numbers_agree_with_brute_force(sketches: Callable[..., list[GroupSketch]]) -> None:
@@ -92,6 +105,42 @@ def test_quantiles_of_a_table_too_large_to_sort_are_close(
     assert np.abs(ranks - (np.arange(1000) + 0.5) / 1000).max() < 0.005
     assert close.median == pytest.approx(exact.median, abs=0.02)
     assert (close.avg, close.min, close.max) == (pytest.approx(exact.avg), exact.min, exact.max)
+
+
+def test_quantiles_are_the_same_wherever_they_are_sorted(lakehouse: Lakehouse) -> None:
+    rng = np.random.default_rng(8)
+    n = 500
+    missing = rng.random(n) < 0.2
+    table = pa.table(
+        {
+            "x": pa.array(np.where(rng.random(n) < 0.4, 0, rng.normal(size=n)), mask=missing),
+            "day": [date(2026, 3, 2 + i % 3) if i % 7 else None for i in range(n)],
+            "plan": pa.array(rng.choice(["a", "b"], size=n), mask=rng.random(n) < 0.1),
+            "nothing": pa.nulls(n, pa.float64()),
+        }
+    )
+    lakehouse.create("test.q", table.schema)
+    lakehouse.append("test.q", table)
+    spec = MonitorSpec(
+        "time_series", timestamp_col="day", granularities=("1 day",), slicing_exprs=("plan",)
+    )
+    columns = monitored_columns(table.schema, spec)
+    source = {"source": lakehouse.at("test.q")}
+
+    def run(sql: str) -> Iterator[pa.RecordBatch]:
+        return iter(lakehouse.query(sql, source))
+
+    for windowed in (True, False):
+        for grouping in groupings(spec, windowed=windowed, by_model=False, condition="x < 2"):
+            there = ranked_there(run, grouping, columns, quantiles=50)
+            here = sorted_here(run, grouping, columns, n, quantiles=50)
+            known = {key: r for key, r in there.items() if None not in key[0]}
+            assert {k: (list(r.quantiles), r.median) for k, r in here.items()} == {
+                k: (list(r.quantiles), r.median) for k, r in known.items()
+            }
+            assert len(here) == len(columns[:2]) * (3 if windowed else 1) * (
+                2 if grouping.slice_key else 1
+            )
 
 
 def test_texts_and_flags_have_frequent_items(sketches: Callable[..., list[GroupSketch]]) -> None:
@@ -298,7 +347,7 @@ def test_any_rows_give_a_finite_profile_that_does_not_depend_on_their_order(
     current = base.set_column(0, base.schema.field(0), now).set_column(
         1, "log_type", pa.array(["INPUT"] * base.num_rows)
     )
-    for row in drift(pa.concat_tables([current, base]), SNAPSHOT).to_pylist():
+    for row in compared_rows(pa.concat_tables([current, base])):
         for key in ("js_distance", "wasserstein_distance", "population_stability_index",
                     "tv_distance", "l_infinity_distance", "count_delta", "avg_delta"):  # fmt: skip
             assert row[key] in (None, 0), (row["column_name"], key)

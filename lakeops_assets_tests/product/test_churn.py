@@ -29,8 +29,9 @@ def tables(folder: Path) -> Lakehouse:
 
 
 def versions(folder: Path) -> dict[str, int | None]:
+    """Return the version of each table but the one of costs: looking costs something, too."""
     lakehouse = tables(folder)
-    return {str(t): lakehouse.version(t) for t in lakehouse.tables()}
+    return {str(t): lakehouse.version(t) for t in lakehouse.tables() if t.table != "costs"}
 
 
 def test_one_command_ends_with_a_champion(finished: Path) -> None:

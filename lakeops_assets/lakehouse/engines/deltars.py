@@ -26,6 +26,7 @@ from lakeops_assets.lakehouse.statements import transpile_condition
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import CommitProperties, DeltaTable
+    from sqlglot import exp
 
 # Where Spark's `userMetadata` stands in the log: one place for both engines.
 METADATA = "userMetadata"
@@ -135,6 +136,28 @@ def write_rows(
     return Commit(int(table.version()), inserted=rows.count, deleted=removed)
 
 
+def replace_rows(
+    table: DeltaTable,
+    rows: Counted,
+    where: str,
+    meeting: int,
+    transaction: Transaction | None,
+    metadata: Mapping[str, str] | None,
+) -> Commit:
+    """Replace the rows that meet a condition in Spark's dialect; `meeting` says how many do."""
+    from deltalake import write_deltalake
+
+    with write_errors(table.table_uri):
+        write_deltalake(
+            table,
+            rows.reader(),
+            mode="overwrite",
+            predicate=_condition(where),
+            commit_properties=commit_properties(transaction, metadata),
+        )
+    return Commit(int(table.version()), inserted=rows.count, deleted=meeting)
+
+
 def merge_rows(
     table: DeltaTable,
     changed: pa.Table,
@@ -170,10 +193,37 @@ def delete_rows(
     metadata: Mapping[str, str] | None,
 ) -> None:
     """Remove the rows of a table that meet a condition in Spark's dialect."""
-    # DataFusion, which evaluates it, quotes like PostgreSQL.
-    condition = transpile_condition(where, "postgres")
     with write_errors(table.table_uri):
-        table.delete(condition, commit_properties=commit_properties(transaction, metadata))
+        table.delete(_condition(where), commit_properties=commit_properties(transaction, metadata))
+
+
+def _condition(where: str) -> str:
+    """Return a condition in Spark's dialect as DataFusion reads it, which evaluates it.
+
+    It quotes like PostgreSQL, reads `a.b` as a column of a table and not as a field of a struct,
+    and does not compare times of different units.
+    """
+    import sqlglot
+    from sqlglot import exp
+
+    def rewritten(node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.Column) and node.table:
+            struct = exp.column(node.args["table"].copy())
+            return exp.Anonymous(this="get_field", expressions=[struct, _text(node.name)])
+        if isinstance(node, exp.Cast) and node.to.this in exp.DataType.TEMPORAL_TYPES:
+            unit = 'Timestamp(Microsecond, Some("UTC"))'
+            if node.to.this != exp.DataType.Type.DATE:
+                return exp.Anonymous(this="arrow_cast", expressions=[node.this, _text(unit)])
+        return node
+
+    tree = sqlglot.parse_one(transpile_condition(where, "postgres"), dialect="postgres")
+    return tree.transform(rewritten).sql(dialect="postgres")
+
+
+def _text(value: str) -> exp.Expr:
+    from sqlglot import exp
+
+    return exp.Literal.string(value)
 
 
 def delete_keys(

@@ -17,6 +17,7 @@ from lakeops_assets.lakehouse.engines.deltars import (
     delete_rows,
     merge_rows,
     open_table,
+    replace_rows,
     schema_of,
     truncate_log,
     write_errors,
@@ -203,8 +204,9 @@ class DuckDBEngine:
         transaction: Transaction | None = None,
         metadata: Mapping[str, str] | None = None,
         evolve: bool = False,
+        where: str | None = None,
     ) -> Commit:
-        """Replace all rows. `evolve` replaces the columns as well."""
+        """Replace all rows, or those that meet a condition."""
         table = open_table(location)
         if seen := already_committed(table, transaction):
             return seen
@@ -212,6 +214,9 @@ class DuckDBEngine:
         rows = Counted(
             reader if evolve else conform(reader, schema_of(table), location, evolve=False)
         )
+        if where is not None:
+            meeting = self._count(location, table.version(), where)
+            return replace_rows(table, rows, where, meeting, transaction, metadata)
         return write_rows(table, rows, "overwrite", transaction, metadata, evolve=evolve)
 
     def merge(
@@ -277,13 +282,7 @@ class DuckDBEngine:
         table = open_table(location)
         if seen := already_committed(table, transaction):
             return seen
-        found = self.query(
-            Query(
-                f"SELECT count(*) AS n FROM target WHERE {where}",
-                {"target": TableAt(location, table.version())},
-            )
-        )
-        count = found.read_all()["n"][0].as_py()
+        count = self._count(location, table.version(), where)
         if not count:
             return Commit(table.version(), written=False, reason="no row meets the condition")
         delete_rows(table, where, transaction, metadata)
@@ -348,6 +347,11 @@ class DuckDBEngine:
         """Make a version the oldest that can be read: delete what the log says of earlier ones."""
         files = truncate_log(location, oldest)
         return Maintenance(self.version(location), files_removed=len(files), files=files)
+
+    def _count(self, location: str, version: int, where: str) -> int:
+        sql = f"SELECT count(*) AS n FROM target WHERE {where}"
+        found = self.query(Query(sql, {"target": TableAt(location, version)}))
+        return int(found.read_all()["n"][0].as_py())
 
     def _reader(self, source: Source) -> pa.RecordBatchReader:
         return self.query(source) if isinstance(source, Query) else as_reader(source)

@@ -269,8 +269,18 @@ class Engine(Protocol):
         transaction: Transaction | None = None,
         metadata: Mapping[str, str] | None = None,
         evolve: bool = False,
+        where: str | None = None,
     ) -> Commit:
-        """Replace all rows. `evolve` replaces the columns as well."""
+        """Replace all rows, or those that meet a condition.
+
+        Args:
+            location: Table to write.
+            source: Rows that it holds then; with `where`, each of them meets it as well.
+            transaction: Identifier that makes the write happen once.
+            metadata: Recorded with the commit.
+            evolve: Replace the columns as well; not together with `where`.
+            where: Condition in Spark's dialect, on columns, fields of structs and constants.
+        """
         ...
 
     def merge(

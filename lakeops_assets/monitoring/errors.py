@@ -1,0 +1,5 @@
+"""Errors that a user can mend."""
+
+
+class MonitorSpecError(ValueError):
+    """A monitor is declared in a way that cannot work."""
