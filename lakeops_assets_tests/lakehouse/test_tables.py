@@ -77,6 +77,42 @@ def test_vacuum_keeps_the_files_of_named_versions(table: Lakehouse) -> None:
         table.read("shop.t", version=kept).read_all()
 
 
+def merged_between(table: Lakehouse, monkeypatch: pytest.MonkeyPatch, first: pa.Table) -> None:
+    """Let another process merge rows after the next merge has compared and before it commits."""
+    from lakeops_assets.lakehouse.engines import duckdb
+
+    compare = duckdb.differences
+
+    def differences(*args: object, **options: object) -> pa.Table:
+        monkeypatch.setattr(duckdb, "differences", compare)
+        found = compare(*args, **options)
+        assert table.merge("shop.t", first, ["k"]).written
+        return found
+
+    monkeypatch.setattr(duckdb, "differences", differences)
+
+
+def test_two_merges_of_the_same_new_key_make_one_row(
+    table: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = pa.table({"k": [4], "v": ["d"]})
+    merged_between(table, monkeypatch, new)
+    assert table.merge("shop.t", new, ["k"]).reason == "no row differs"
+    merged_between(table, monkeypatch, pa.table({"k": [5], "v": ["e"]}))
+    assert table.merge("shop.t", pa.table({"k": [6], "v": ["f"]}), ["k"]).inserted == 1
+    assert [row["k"] for row in rows(table)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_merge_that_changes_what_another_wrote_is_refused(
+    table: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for mine in (pa.table({"k": [4], "v": ["mine"]}), pa.table({"k": [1], "v": ["mine"]})):
+        merged_between(table, monkeypatch, pa.table({"k": mine["k"], "v": ["theirs"]}))
+        with pytest.raises(ConcurrentWriteError):
+            table.merge("shop.t", mine, ["k"])
+    assert [row["v"] for row in rows(table)] == ["theirs", "b", None, "theirs"]
+
+
 def test_a_transaction_is_applied_once(table: Lakehouse) -> None:
     new = pa.table({"k": [4], "v": ["d"]})
     first = table.append("shop.t", new, transaction=Transaction("job", 7))

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 # Where Spark's `userMetadata` stands in the log: one place for both engines.
 METADATA = "userMetadata"
+# Application transaction of every merge: of two that read the same table one is refused. Delta's
+# own check would let one through whose rows are all new, though both may bring the same key.
+MERGE_APP_ID = "lakeops.merge"
 # Marks the rows that a merge deletes; Delta forbids no name that starts like this.
 DELETE = "__lakeops_delete"
 
@@ -95,19 +98,18 @@ def already_committed(table: DeltaTable, transaction: Transaction | None) -> Com
 
 
 def commit_properties(
-    transaction: Transaction | None, metadata: Mapping[str, str] | None
+    *transactions: Transaction | None, metadata: Mapping[str, str] | None
 ) -> CommitProperties:
     """Return what a commit carries besides its rows."""
     from deltalake import CommitProperties
     from deltalake import Transaction as DeltaTransaction
 
+    carried = [DeltaTransaction(t.app_id, t.version) for t in transactions if t is not None]
     return CommitProperties(
         custom_metadata={METADATA: json.dumps(dict(metadata), sort_keys=True)}
         if metadata
         else None,
-        app_transactions=[DeltaTransaction(transaction.app_id, transaction.version)]
-        if transaction
-        else None,
+        app_transactions=carried or None,
     )
 
 
@@ -115,9 +117,8 @@ def write_rows(
     table: DeltaTable,
     rows: Counted,
     mode: str,
-    transaction: Transaction | None,
+    *transactions: Transaction | None,
     metadata: Mapping[str, str] | None,
-    *,
     evolve: bool,
 ) -> Commit:
     """Append rows to a table, or replace its rows."""
@@ -131,7 +132,7 @@ def write_rows(
             rows.reader(),
             mode=mode,
             schema_mode=schema_mode,
-            commit_properties=commit_properties(transaction, metadata),
+            commit_properties=commit_properties(*transactions, metadata=metadata),
         )
     return Commit(int(table.version()), inserted=rows.count, deleted=removed)
 
@@ -153,7 +154,7 @@ def replace_rows(
             rows.reader(),
             mode="overwrite",
             predicate=_condition(where),
-            commit_properties=commit_properties(transaction, metadata),
+            commit_properties=commit_properties(transaction, metadata=metadata),
         )
     return Commit(int(table.version()), inserted=rows.count, deleted=meeting)
 
@@ -162,9 +163,8 @@ def merge_rows(
     table: DeltaTable,
     changed: pa.Table,
     keys: Sequence[str],
-    transaction: Transaction | None,
+    *transactions: Transaction | None,
     metadata: Mapping[str, str] | None,
-    *,
     evolve: bool,
 ) -> dict[str, Any]:
     """Insert, update and delete the rows of a table that differ."""
@@ -176,7 +176,7 @@ def merge_rows(
             source_alias="source",
             target_alias="target",
             merge_schema=evolve,
-            commit_properties=commit_properties(transaction, metadata),
+            commit_properties=commit_properties(*transactions, metadata=metadata),
         )
         return (
             merger.when_matched_delete(f"source.{DELETE}")
@@ -194,7 +194,9 @@ def delete_rows(
 ) -> None:
     """Remove the rows of a table that meet a condition in Spark's dialect."""
     with write_errors(table.table_uri):
-        table.delete(_condition(where), commit_properties=commit_properties(transaction, metadata))
+        table.delete(
+            _condition(where), commit_properties=commit_properties(transaction, metadata=metadata)
+        )
 
 
 def _condition(where: str) -> str:
@@ -240,7 +242,7 @@ def delete_keys(
             predicate=same_key,
             source_alias="source",
             target_alias="target",
-            commit_properties=commit_properties(transaction, metadata),
+            commit_properties=commit_properties(transaction, metadata=metadata),
         )
         result = merger.when_matched_delete().execute()
     return int(result["num_target_rows_deleted"])

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from lakeops_assets.lakehouse.engines.arrow import Counted, as_reader, conform
 from lakeops_assets.lakehouse.engines.deltars import (
+    DELETE,
+    MERGE_APP_ID,
     already_committed,
     commit_info,
     delete_keys,
@@ -48,13 +50,16 @@ from lakeops_assets.lakehouse.engines.protocol import (
     Transaction,
 )
 from lakeops_assets.lakehouse.errors import (
+    ConcurrentWriteError,
     LakehouseError,
     SchemaError,
 )
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from deltalake import DeltaTable
 
+MERGE_ATTEMPTS = 10
 # delta-rs would delete old entries of the log by itself, with versions that models still need.
 PROPERTIES = {"delta.enableChangeDataFeed": "true", "delta.enableExpiredLogCleanup": "false"}
 
@@ -194,7 +199,7 @@ class DuckDBEngine:
         first = rows.peek()
         if first is None:
             return Commit(table.version(), written=False, reason="no rows to append")
-        return write_rows(table, rows, "append", transaction, metadata, evolve=evolve)
+        return write_rows(table, rows, "append", transaction, metadata=metadata, evolve=evolve)
 
     def overwrite(
         self,
@@ -217,7 +222,7 @@ class DuckDBEngine:
         if where is not None:
             meeting = self._count(location, table.version(), where)
             return replace_rows(table, rows, where, meeting, transaction, metadata)
-        return write_rows(table, rows, "overwrite", transaction, metadata, evolve=evolve)
+        return write_rows(table, rows, "overwrite", transaction, metadata=metadata, evolve=evolve)
 
     def merge(
         self,
@@ -233,36 +238,69 @@ class DuckDBEngine:
         """Insert new keys and update rows that differ; rows that are equal are left alone.
 
         The source is staged in DuckDB, which spills to disk, and compared with the table there.
-        Only rows that differ reach delta-rs, so a commit holds what changed and nothing else.
+        Only rows that differ reach delta-rs, so a commit holds what changed and nothing else. When
+        another merge was faster, rows that are all new are compared again with what it wrote; rows
+        that change others were perhaps made from those, and are refused.
         """
         table = open_table(location)
         if seen := already_committed(table, transaction):
             return seen
-        target = TableAt(location, table.version())
-        with connect([target]) as connection:
+        with connect([TableAt(location)]) as connection:
             rows = conform(self._reader(source), schema_of(table), location, evolve=evolve)
-            columns = rows.schema.names
-            missing = [k for k in keys if k not in columns]
+            missing = [k for k in keys if k not in rows.schema.names]
             if missing:
                 raise SchemaError(
                     f"the key {', '.join(missing)} is not a column of the rows to merge into "
-                    f"{location}; they have: {', '.join(columns)}"
+                    f"{location}; they have: {', '.join(rows.schema.names)}"
                 )
             stage_rows(connection, "staged", rows)
             check_keys(connection, keys, location)
-            register(connection, "target", target)
-            changed = differences(
-                connection, columns, keys, schema_of(table).names, delete_missing=delete_missing
-            )
-            if changed.num_rows == 0:
-                return Commit(table.version(), written=False, reason="no row differs")
-            if all_new(changed):
-                # No file of the table has to be rewritten, nor read again.
-                new = Counted(as_reader(changed.select(columns)))
-                return write_rows(table, new, "append", transaction, metadata, evolve=evolve)
-            result = merge_rows(
-                table, changed.drop_columns([NEW]), keys, transaction, metadata, evolve=evolve
-            )
+            refused: ConcurrentWriteError | None = None
+            for _ in range(MERGE_ATTEMPTS):
+                table = open_table(location)
+                if seen := already_committed(table, transaction):
+                    return seen
+                register(connection, "target", TableAt(location, table.version()))
+                changed = differences(
+                    connection,
+                    rows.schema.names,
+                    keys,
+                    schema_of(table).names,
+                    delete_missing=delete_missing,
+                )
+                if changed.num_rows == 0:
+                    return Commit(table.version(), written=False, reason="no row differs")
+                if refused is not None and not all_new(changed):
+                    raise refused
+                # Of two merges that read the same version, one is refused.
+                alone = Transaction(MERGE_APP_ID, table.version() + 1)
+                try:
+                    return self._commit_merge(
+                        table, changed, keys, transaction, alone, metadata=metadata, evolve=evolve
+                    )
+                except ConcurrentWriteError as error:
+                    if not all_new(changed):
+                        raise
+                    refused = error
+        raise ConcurrentWriteError(
+            f"{MERGE_ATTEMPTS} times in a row another writer changed the table at {location} first"
+        ) from refused
+
+    def _commit_merge(
+        self,
+        table: DeltaTable,
+        changed: pa.Table,
+        keys: Sequence[str],
+        *transactions: Transaction | None,
+        metadata: Mapping[str, str] | None,
+        evolve: bool,
+    ) -> Commit:
+        if all_new(changed):
+            # No file of the table has to be rewritten, nor read again.
+            new = Counted(as_reader(changed.drop_columns([NEW, DELETE])))
+            return write_rows(table, new, "append", *transactions, metadata=metadata, evolve=evolve)
+        rows = changed.drop_columns([NEW])
+        result = merge_rows(table, rows, keys, *transactions, metadata=metadata, evolve=evolve)
         return Commit(
             int(table.version()),
             inserted=int(result["num_target_rows_inserted"]),

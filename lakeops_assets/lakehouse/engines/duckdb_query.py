@@ -146,7 +146,7 @@ def _view(connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable) -
         if files
         else ""
     )
-    connection.execute(f'CREATE VIEW "{name}" AS SELECT * FROM "{name} columns"{rows}')
+    connection.execute(f'CREATE OR REPLACE VIEW "{name}" AS SELECT * FROM "{name} columns"{rows}')
 
 
 def _changes(source: ChangesOf) -> pa.RecordBatchReader:
