@@ -25,6 +25,8 @@ from pathlib import Path
 INCIDENTAL = {"_ingested_at", "scored_at", "evaluated_at", "seen_at", "run_id", "modified_at"}
 # A hash of the ledger is one of the time, too.
 INCIDENTAL |= {"at", "hash", "previous_hash"}
+# MLflow draws the ids of models, and an evaluation or a plan is known by what it is about.
+INCIDENTAL |= {"model_id", "evaluation_id", "plan_digest", "clean_process_seconds"}
 LAKEOPS = [sys.executable, "-m", "lakeops_assets.cli"]
 
 
@@ -52,6 +54,9 @@ def fingerprint(home: Path) -> dict[str, object]:
             continue  # what was killed had its cost
         columns = [c for c in lakehouse.schema(table).names if c not in INCIDENTAL]
         rows = lakehouse.read(table, columns=columns).read_all().to_pylist()
+        for row in rows:
+            if "evidence" in row:
+                row["evidence"] = json.loads(row["evidence"])
         lines = sorted(json.dumps(_rounded(row), sort_keys=True, default=str) for row in rows)
         content = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
         found[str(table)] = (lakehouse.version(table), len(rows), content)
@@ -68,7 +73,7 @@ def _rounded(value: object) -> object:
     if isinstance(value, float):
         return float(f"{round(value, 9):.8g}")
     if isinstance(value, dict):
-        return {k: _rounded(v) for k, v in value.items()}
+        return {k: _rounded(v) for k, v in value.items() if k not in INCIDENTAL}
     return [_rounded(v) for v in value] if isinstance(value, list) else value
 
 

@@ -42,7 +42,7 @@ def test_costs_and_forecasts_are_printed(finished: Path) -> None:
     assert found["money"] == pytest.approx(sum(a["money"] for a in found["assets"]))
     assert [b["budget"]["period"] for b in found["budgets"]] == ["day", "month"]
     assert "churn/model" in lakeops(finished, "costs").stdout
-    expected = json.loads(lakeops(finished, "costs", "--forecast", "--json").stdout)
+    expected = json.loads(lakeops(finished, "costs", "churn", "--forecast", "--json").stdout)
     assert {m["table"] for m in expected} == {"dev.churn.features", "dev.churn.scores"}
     tables = open_lakehouse(settings.load({"LAKEOPS_HOME": str(finished / "state")}))
     for monitor in expected:

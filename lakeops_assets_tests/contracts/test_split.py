@@ -53,8 +53,9 @@ def rows_of(values: list[tuple[Any, Any, Any]], chunk: int) -> Rows:
 
 
 def passed(lakehouse: Lakehouse, rules: Contract, rows: Rows) -> Screened:
+    existing = lakehouse.version(TABLE)
     return screen(rules).batch(
-        lakehouse, TABLE, rows, batch_id=0, files=["0.csv", "1.csv", "2.csv"], existing=None
+        lakehouse, TABLE, rows, batch_id=0, files=["0.csv", "1.csv", "2.csv"], existing=existing
     )
 
 

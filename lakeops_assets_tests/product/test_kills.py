@@ -18,7 +18,7 @@ STEPS = (
     ("lakeops_assets.models.training_log", "save_model", "after"),
     ("lakeops_assets.models.registry", "ModelRegistry.log_training", "after"),
     ("lakeops_assets.models.registry", "ModelRegistry.register", "after"),
-    ("lakeops_assets.components.training", "measure", "after"),
+    ("lakeops_assets.components.gates", "measure", "after"),
     ("lakeops_assets.components.gates", "record_results", "after"),
     ("lakeops_assets.promotion.ledger", "Ledger._commit", "after"),
     ("lakeops_assets.models.registry", "ModelRegistry.set_alias", "after"),

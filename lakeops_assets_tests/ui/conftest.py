@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from websites import READY_SECONDS
 
 BROWSERS = (
@@ -43,5 +43,6 @@ def page(browser: Browser) -> Iterator[Page]:
     """A new page."""
     page = browser.new_page(locale="en-US", viewport={"width": 1500, "height": 950})
     page.set_default_timeout(READY_SECONDS * 1000)
+    expect.set_options(timeout=READY_SECONDS * 1000)
     yield page
     page.close()

@@ -62,7 +62,7 @@ def test_the_gates_show_their_evidence(page: Page, site: Site) -> None:
 
 
 def test_a_version_is_approved_by_the_link_on_its_page(page: Page, site: Site) -> None:
-    page.goto(f"{site.dagster}/assets/churn/model_version?view=overview")
+    page.goto(f"{site.dagster}/assets/churn/model_version?view=events")
     link = page.get_by_role("link", name="Approve version 1").first
     expect(link).to_be_visible()
     picture(page, "candidate")
