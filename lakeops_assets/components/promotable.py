@@ -166,6 +166,14 @@ class Promotable:
                 return f"the champion was changed outside a run (event {entry.sequence})"
         return ""
 
+    def latest(self, lakeops: LakeopsResource) -> str:
+        """Return the last event about the model in words; empty before the first."""
+        entries = self.ledger(lakeops).entries(self.registered(lakeops))
+        if not entries:
+            return ""
+        last = entries[-1]
+        return f"event {last.sequence}: {last.action} of version {last.version} by {last.actor}"
+
     def by_hand(self, lakeops: LakeopsResource, data_version: str) -> str:
         """Return what somebody did in the registry; empty when nothing, or it cannot be seen."""
         found = glance(lakeops.tracking_uri, self.registered(lakeops))

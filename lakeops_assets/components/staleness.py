@@ -95,7 +95,7 @@ def _own_reason(
     node = graph.get(key)
     recorded = tags.get(key)
     if recorded is None:
-        return "never materialized"
+        return "never materialized" + _first_champion_reason(node.metadata, lakeops)
     if recorded.get(STATE) != lakeops.state_id():
         return "materialized in another state root"
     if node.code_version and recorded.get(CODE_VERSION_TAG) != node.code_version:
@@ -121,6 +121,15 @@ def _table_reason(
     if recorded.get(DATA_VERSION_TAG) == f"delta:{version}":
         return ""
     return "its table is missing" if version is None else "its table was written outside a run"
+
+
+def _first_champion_reason(metadata: Mapping[str, object], lakeops: LakeopsResource) -> str:
+    """What people decided about a first champion, so that it is asked for again after each time."""
+    promotable = getattr(metadata.get(PROMOTABLE), "instance", None)
+    if not isinstance(promotable, Promotable):
+        return ""
+    latest = promotable.latest(lakeops)
+    return f"; {latest}" if latest else ""
 
 
 def _champion_reason(

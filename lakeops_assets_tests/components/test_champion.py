@@ -189,6 +189,12 @@ def test_without_a_champion_the_failure_tells_how_to_approve(churn: Churn) -> No
     assert "lakeops approve churn --plan" in message
     assert churn.live() is None
     assert churn.registry.alias("champion") is None
+    # A refused refresh is not asked for again until something is another: the approval must be.
+    before = churn.stale()
+    digest = churn.promotable.plan(churn.lakeops).digest
+    churn.promotable.approve(churn.lakeops, digest=digest, approver="ada", reason="good enough")
+    assert churn.stale() != before
+    assert "approve of version 1 by ada" in churn.stale()
 
 
 def test_an_alias_that_was_moved_by_hand_is_found_without_mlflow_and_put_back(
