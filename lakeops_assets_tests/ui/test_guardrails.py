@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command_line import lakeops
 from playwright.sync_api import Page, expect
-from websites import Site, picture, serving
+from websites import READY_SECONDS, Site, picture, serving
 
 STAGING = {"LAKEOPS_ENV": "staging"}
 
@@ -83,9 +83,13 @@ def test_a_version_is_approved_by_the_link_on_its_page(page: Page, site: Site) -
 
 
 def test_the_sensor_carries_out_what_was_approved(page: Page, site: Site) -> None:
-    page.goto(f"{site.dagster}/assets/churn/champion?view=overview")
-    expect(page.get_by_text("better than calling nobody").first).to_be_visible()
-    expect(page.get_by_text("Ada").first).to_be_visible()
+    said = page.get_by_text("Ada: better than calling nobody").first
+    for _ in range(READY_SECONDS // 10):
+        page.goto(f"{site.dagster}/assets/churn/champion?view=events")
+        page.wait_for_timeout(10_000)  # the sensor looks every 30 seconds
+        if said.is_visible():
+            break
+    expect(said).to_be_visible()
     picture(page, "champion")
     page.goto(f"{site.dagster}/assets/churn/scores_kpi_windows?view=checks")
     page.get_by_text("kpi", exact=True).first.click()
