@@ -20,7 +20,7 @@ def site(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 def test_the_lineage_shows_the_whole_product(page: Page, site: Site) -> None:
-    page.goto(f"{site.dagster}/asset-groups/churn")
+    page.goto(f"{site.dagster}/locations/lakeops_assets/asset-groups/churn/lineage")
     for node in ("customers", "features", "model_version", "champion", "scores"):
         expect(page.get_by_text(node, exact=True).first).to_be_visible()
     picture(page, "lineage")
