@@ -13,7 +13,7 @@ from lakeops_assets.lakehouse import TableName, TableNameError
 def test_missing_parts_come_from_the_defaults(text: str) -> None:
     name = TableName.parse(text, catalog="dev", schema="churn")
     assert str(name) == "dev.churn.features"
-    assert name.location(Path("/root")) == Path("/root/dev/churn/features")
+    assert name.location(Path("/lake")) == Path("/lake/dev/churn/features")
     assert str(name.beside("quarantine")) == "dev.churn.features_quarantine"
 
 
