@@ -29,7 +29,7 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
     """Scores the rows of a feature table with the champion, and keeps every score.
 
     Rows that are new or whose features changed are scored, and all of them when the champion
-    changes. The table is a log: an old score stays beside the new one, with the version that gave
+    changes, unless `backfill` is off. The table is a log: an old score stays beside the new one, with the version that gave
     it, so that monitors can look back. A contract, `contracts/<table>.yaml`, is checked on the
     table; rows do not pass through it.
     """
@@ -45,6 +45,11 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
     )
     carry: list[str] = Field(
         default_factory=list, description="Columns of the feature table to repeat in the scores."
+    )
+    backfill: bool = Field(
+        default=True,
+        description="Whether a new champion scores all rows there are. `false` where a row is of "
+        "use once, such as a flight: then it scores what comes after the rows that are scored.",
     )
     product: str = Field(
         default="", description="Product, which is schema and group; the folder's name when empty."
@@ -69,6 +74,7 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
             primary_key=tuple(self.primary_key),
             carry=tuple(self.carry),
             description=self.description,
+            backfill=self.backfill,
         )
         contract = contract_beside(context.path, self.table, screened=False)
 

@@ -27,6 +27,8 @@ class ScoreSpec:
         primary_key: Columns that identify a row; those of the model when empty.
         carry: Columns of the feature table to repeat.
         description: Description of the table.
+        backfill: Whether a new champion scores all rows, and not only those that come after the
+            ones that its predecessors scored. The first champion scores all in any case.
     """
 
     table: TableName
@@ -34,6 +36,7 @@ class ScoreSpec:
     primary_key: tuple[str, ...]
     carry: tuple[str, ...] = ()
     description: str = ""
+    backfill: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ def score(
     seen = lakehouse.transaction_version(spec.table, app_id)
     if seen is None and rescore is not None and rescore.rows == "none":
         seen = rescore.features_version
+    if seen is None and rescore is None and not spec.backfill:
+        seen = _scored_up_to(lakehouse, spec.table)
     columns = list(dict.fromkeys((*key, *spec.carry, *scorer.columns)))
     everything = f"SELECT {_listed(columns)} FROM {spec.features} VERSION AS OF {at}"
     if seen is None:
@@ -117,6 +122,14 @@ def rescore_of(live: LiveVersion | None, version: int) -> Rescore | None:
     if rows not in ("all", "none"):
         return None
     return Rescore(live.sequence, rows, int(measured["features_version"]))
+
+
+def _scored_up_to(lakehouse: Lakehouse, table: TableName) -> int | None:
+    """Return the newest Delta version of the features with a score; None when there is none."""
+    if not lakehouse.exists(table):
+        return None
+    newest = lakehouse.query(f"SELECT max(features_version) AS newest FROM {table}").read_all()
+    return newest["newest"][0].as_py()
 
 
 def _changed(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from lakeops_assets import settings
+from lakeops_assets import models, settings
 from lakeops_assets.components import training
 from lakeops_assets.components.champion import champion_asset
 from lakeops_assets.components.gate_models import (
@@ -38,7 +38,7 @@ from lakeops_assets.components.reproduce import reproduce_job
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 from lakeops_assets.models import ModelSpec
-from lakeops_assets.promotion import Gate, QualityGate, gates_digest
+from lakeops_assets.promotion import Gate, Ledger, QualityGate, gates_digest, live_champion
 
 
 @dg.scaffold_with(ExampleScaffolder)
@@ -238,12 +238,12 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             metadata={TABLE_NAME: str(baseline_table), LAYER: "gold"},
         )
         def baseline(lakeops: LakeopsResource) -> dg.MaterializeResult:
+            lakehouse, registry = lakeops.lakehouse(), lakeops.registry(product, self.name)
+            live = live_champion(Ledger(lakehouse), registry)
+            if live.version is None:
+                raise models.ModelError(live.reason)
             commit = training.write_baseline(
-                lakeops.lakehouse(),
-                lakeops.registry(product, self.name),
-                spec,
-                features,
-                baseline_table,
+                lakehouse, registry, spec, features, baseline_table, live.version
             )
             return table_result(lakeops, baseline_table, commit)
 

@@ -14,7 +14,6 @@ from lakeops_assets.lakehouse import Commit, Lakehouse, LakehouseError, TableNam
 from lakeops_assets.lakehouse.statements import quote
 from lakeops_assets.models import ModelRegistry, ModelSpec, VersionInfo, read_rows
 from lakeops_assets.models.entities import USER
-from lakeops_assets.promotion import Ledger, live_champion
 
 RESAMPLES = 1000
 
@@ -206,14 +205,11 @@ def write_baseline(
     spec: ModelSpec,
     features: TableName,
     table: TableName,
+    champion: int,
 ) -> Commit:
     """Write the champion's training and held-out rows with its predictions."""
     import pyarrow as pa
 
-    live = live_champion(Ledger(lakehouse), registry)
-    champion = live.version
-    if champion is None:
-        raise models.ModelError(live.reason)
     version = registry.data_version(champion)
     wanted = {"baseline": f"{registry.name}/v{champion}"}
     if lakehouse.exists(table):

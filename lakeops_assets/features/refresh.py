@@ -16,7 +16,7 @@ from lakeops_assets.lakehouse import (
     TableName,
     Transaction,
 )
-from lakeops_assets.lakehouse.statements import parse_select, quote
+from lakeops_assets.lakehouse.statements import parse_select, quote, within_bounds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -207,7 +207,7 @@ def _compute(
 ) -> pa.Table:
     """Run the SQL over the input rows of some keys."""
     reader = lakehouse.query(
-        _pinned(spec, inputs, versions, only_changed=True), {"lakeops_changed": changed}
+        _pinned(spec, inputs, versions, only=changed), {"lakeops_changed": changed}
     )
     _check_columns(spec, reader.schema)
     return reader.read_all()
@@ -218,22 +218,25 @@ def _pinned(
     inputs: Mapping[str, TableName],
     versions: Mapping[str, int],
     *,
-    only_changed: bool = False,
+    only: pa.Table | None = None,
 ) -> str:
-    """Return the SQL with each table at its version and, if asked, only its changed keys."""
+    """Return the SQL with each table at its version and, if asked, only the rows of some keys."""
     import sqlglot
     from sqlglot import exp
 
     statement = parse_select(spec.sql).copy()
     same_key = " AND ".join(f"c.{quote(k)} = t.{quote(k)}" for k in spec.primary_key)
+    # Keys of one time are often close to each other: then most files need not be opened.
+    first = spec.primary_key[0]
+    near = f" AND {within_bounds(f't.{quote(first)}', only[first])}" if only is not None else ""
     for table in list(statement.find_all(exp.Table)):
         written = ".".join(p for p in (table.catalog, table.db, table.name) if p)
         if written not in inputs or not table.db:
             continue
         name = inputs[written]
         source = f"SELECT * FROM {name} VERSION AS OF {versions[str(name)]} AS t"
-        if only_changed:
-            source += f" WHERE EXISTS (SELECT 1 FROM lakeops_changed AS c WHERE {same_key})"
+        if only is not None:
+            source += f" WHERE EXISTS (SELECT 1 FROM lakeops_changed AS c WHERE {same_key}){near}"
         alias = table.alias or table.name
         subquery = sqlglot.parse_one(f"({source}) AS {quote(alias)}", dialect="spark")
         joins = table.args.get("joins")

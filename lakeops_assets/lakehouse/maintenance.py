@@ -29,6 +29,11 @@ from lakeops_assets.lakehouse.names import TableName
 
 # OPTIMIZE pays from so many small files in one folder; a file is small below half the target.
 SEVERAL = 4
+# Files are put together with those of their size: a tier ends at a quarter of the next one. A row
+# is so written again once or twice per tier, and not each time that a few new files are there.
+# Below the last tier, which is 1/32 of the target, all files are of one size.
+TIER = 4
+TIERS = 3
 # A clean-up of the log writes a checkpoint: it pays from so many entries that go.
 ENTRIES_WORTH_A_CHECKPOINT = 10
 LOG = "_delta_log"
@@ -71,10 +76,12 @@ def plan_maintenance(
     kept = tuple(v.version for v in locked if v.in_log)
     removable = _removable(lakehouse, policy, stored, kept)
     log_from, entries, log_reason = _log_cut(policy, history, kept, needed, stored, now)
+    optimize, optimize_bytes = _why_optimize(lakehouse, policy, stored, history)
     return MaintenancePlan(
         policy=policy,
         size=_size(lakehouse, table, stored),
-        optimize=_why_optimize(lakehouse, policy, stored, history),
+        optimize=optimize,
+        optimize_bytes=optimize_bytes,
         removable_files=len(removable),
         removable_bytes=_bytes(removable, stored),
         locked=locked,
@@ -90,7 +97,7 @@ def carry_out(lakehouse: Lakehouse, plan: MaintenancePlan) -> MaintenanceResult:
     table, policy = plan.table, plan.policy
     removed = entries = 0
     if plan.optimize:
-        lakehouse.optimize(table, zorder=policy.zorder, target_bytes=policy.target_bytes)
+        lakehouse.optimize(table, zorder=policy.zorder, target_bytes=plan.optimize_bytes)
     if policy.vacuum_retention_hours is not None and (plan.removable_files or plan.optimize):
         stored = lakehouse.stored_files(table)
         # VACUUM commits even when it has nothing to delete, so it is asked first.
@@ -153,27 +160,36 @@ def _why_optimize(
     policy: MaintenancePolicy,
     stored: Mapping[str, int],
     history: Sequence[CommitInfo],
-) -> str:
-    """Return why files should be rewritten, with figures; empty when they should not."""
+) -> tuple[str, int]:
+    """Return why files should be rewritten, with figures, and into files of which size.
+
+    The reason is empty when none should. Sorting by several columns works on all files at once.
+    """
     if not policy.optimize:
-        return ""
+        return "", 0
     rewritten = next((c.version for c in history if c.operation.upper() == "OPTIMIZE"), -1)
     changed = next((c.version for c in history if c.changed_rows), -1)
     if changed < rewritten:
-        return ""  # what OPTIMIZE left small it would leave small again
-    small = [
-        PurePosixPath(file).parent
-        for file in lakehouse.files(policy.table)
-        if stored.get(file, 0) < policy.target_bytes / 2
-    ]
-    folders = {folder: n for folder, n in Counter(small).items() if n >= SEVERAL}
-    if not folders:
-        return ""
-    sorted_by = f", sorted by {', '.join(policy.zorder)}" if policy.zorder else ""
-    return (
-        f"{sum(folders.values())} files are smaller than {policy.target_bytes // 2**21} MiB"
-        f"{sorted_by}"
-    )
+        return "", 0  # what OPTIMIZE left small it would leave small again
+    sizes = [(PurePosixPath(f).parent, stored.get(f, 0)) for f in lakehouse.files(policy.table)]
+    largest = policy.target_bytes // 2
+    tiers = 1 if policy.zorder else TIERS
+    for tier in range(tiers):
+        limit = largest // TIER**tier
+        lowest = 0 if tier == tiers - 1 else limit // TIER
+        crowded = Counter(folder for folder, size in sizes if lowest <= size < limit)
+        if max(crowded.values(), default=0) < SEVERAL:
+            continue
+        small = Counter(folder for folder, size in sizes if size < limit)
+        number = sum(small[folder] for folder, n in crowded.items() if n >= SEVERAL)
+        sorted_by = f", sorted by {', '.join(policy.zorder)}" if policy.zorder else ""
+        reason = f"{number} files are smaller than {_size_text(limit)}{sorted_by}"
+        return reason, policy.target_bytes if tier == 0 else limit
+    return "", 0
+
+
+def _size_text(size: int) -> str:
+    return f"{size / 2**20:.3g} MiB" if size >= 2**20 else f"{size / 2**10:.3g} KiB"
 
 
 def _removable(

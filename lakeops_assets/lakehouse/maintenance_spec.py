@@ -84,6 +84,7 @@ class MaintenancePlan:
         policy: How the table is maintained.
         size: What it takes up.
         optimize: Why files should be rewritten; empty when they should not.
+        optimize_bytes: Size of the files to make of them; larger ones are left alone.
         removable_files: Files that VACUUM would delete.
         removable_bytes: Their size.
         locked: Versions that somebody needs, oldest first.
@@ -96,6 +97,7 @@ class MaintenancePlan:
     policy: MaintenancePolicy
     size: TableSize
     optimize: str
+    optimize_bytes: int
     removable_files: int
     removable_bytes: int
     locked: tuple[LockedVersion, ...]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lakeops_assets.lakehouse.errors import QueryError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from sqlglot import exp
 
 
@@ -19,6 +20,30 @@ def quote(identifier: str) -> str:
 def literal(text: str) -> str:
     """Return a text in Spark's quotes, in which a backslash escapes and two quotes do not."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def within_bounds(column: str, values: pa.ChunkedArray) -> str:
+    """Return a condition in Spark's dialect that holds for all values and for few others.
+
+    It is one that statistics of files can answer: between the smallest and the largest value. TRUE
+    for no values, and for types whose constants are not exact.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.types as is_
+
+    kind = values.type
+    if is_.is_string(kind) or is_.is_large_string(kind):
+        written = literal
+    elif is_.is_integer(kind):
+        written = str
+    elif is_.is_date(kind):
+        written = "DATE '{}'".format
+    else:
+        return "TRUE"
+    bounds = pc.min_max(values).as_py()
+    if bounds["min"] is None:
+        return "TRUE"
+    return f"{column} BETWEEN {written(bounds['min'])} AND {written(bounds['max'])}"
 
 
 @lru_cache(maxsize=512)

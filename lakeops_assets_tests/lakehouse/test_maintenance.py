@@ -60,7 +60,7 @@ def readable(lakehouse: Lakehouse, version: int) -> bool:
 
 def test_several_small_files_become_one_and_the_old_ones_go(table: Lakehouse) -> None:
     plan = maintenance.plan_maintenance(table, POLICY, NOTHING, now=NOW)
-    assert plan.optimize == "5 files are smaller than 50 MiB"
+    assert plan.optimize == "5 files are smaller than 3.12 MiB"
     assert (plan.removable_files, plan.does_nothing) == (0, False)
     done = maintenance.carry_out(table, plan)
     assert (done.before.files, done.after.files) == (5, 1)

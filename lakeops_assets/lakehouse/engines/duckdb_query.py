@@ -224,9 +224,12 @@ def differences(
         for c in values
     )
     selected = ", ".join(f's."{c}"' for c in columns)
+    # Keys of one time are often close to each other: then most files need not be opened.
+    first, last = _bounds(connection, keys[0])
+    near = f"""(SELECT * FROM target WHERE "{keys[0]}" BETWEEN {first} AND {last})"""
     statement = (
         f'SELECT {selected}, false AS {DELETE}, t."{keys[0]}" IS NULL AS {NEW} '
-        f"FROM staged s LEFT JOIN target t ON {same_key} "
+        f"FROM staged s LEFT JOIN {near} t ON {same_key} "
         f'WHERE t."{keys[0]}" IS NULL OR ({differs or "false"})'
     )
     if delete_missing:
@@ -235,6 +238,18 @@ def differences(
             f" UNION ALL SELECT {gone}, true, false FROM target t ANTI JOIN staged s ON {same_key}"
         )
     return connection.sql(statement).to_arrow_table()
+
+
+def _bounds(connection: duckdb.DuckDBPyConnection, key: str) -> tuple[str, str]:
+    """Return the smallest and the largest staged value of a key as SQL, NULL where none is."""
+    statement = (
+        f'SELECT typeof(min("{key}")), CAST(min("{key}") AS VARCHAR), '
+        f'CAST(max("{key}") AS VARCHAR) FROM staged'
+    )
+    [(kind, first, last)] = connection.execute(statement).fetchall()
+    if first is None:
+        return "NULL", "NULL"
+    return f"CAST({_literal(first)} AS {kind})", f"CAST({_literal(last)} AS {kind})"
 
 
 def all_new(changed: pa.Table) -> bool:
