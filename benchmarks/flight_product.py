@@ -35,12 +35,14 @@ class Product:
         self.bronze = [b.ingest_spec(PRODUCT, self.config) for b in declared("BronzeTable")]
         [features] = declared("PointInTimeFeatures")
         self.features: PointInTimeSpec = features.point_in_time_spec(PRODUCT, "dev")
-        [training] = declared("FeatureTable")
-        self.training = FeatureSpec(
-            TableName("dev", PRODUCT, training.table),
-            (FOLDER / training.sql).read_text(),
-            tuple(training.primary_key),
-            training.refresh,
+        self.training, self.predictions = (
+            FeatureSpec(
+                TableName("dev", PRODUCT, table.table),
+                (FOLDER / table.sql).read_text(),
+                tuple(table.primary_key),
+                table.refresh,
+            )
+            for table in declared("FeatureTable")
         )
         [model] = declared("TabularModel")
         self.model: ModelSpec = model.model_spec(PRODUCT)

@@ -29,9 +29,9 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
     """Scores the rows of a feature table with the champion, and keeps every score.
 
     Rows that are new or whose features changed are scored, and all of them when the champion
-    changes, unless `backfill` is off. The table is a log: an old score stays beside the new one, with the version that gave
-    it, so that monitors can look back. A contract, `contracts/<table>.yaml`, is checked on the
-    table; rows do not pass through it.
+    changes, unless `backfill` is off. The table is a log: an old score stays beside the new one,
+    with the version that gave it, so that monitors can look back. A contract,
+    `contracts/<table>.yaml`, is checked on the table; rows do not pass through it.
     """
 
     table: str = Field(default="scores", description="Name of the table of scores.")
