@@ -22,6 +22,7 @@ from lakeops_assets.commands import (
     maintenance_cli,
     promotion_cli,
     reproduce_cli,
+    triage_cli,
 )
 from lakeops_assets.commands.console import AsJson, Products, load_settings, print_json
 
@@ -157,6 +158,7 @@ reproduce_cli.register(app)
 forget_cli.register(app)
 costs_cli.register(app)
 explain_cli.register(app)
+triage_cli.register(app)
 
 
 def main() -> None:

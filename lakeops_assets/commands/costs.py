@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from lakeops_assets.commands.run import UnknownProductError
 from lakeops_assets.components.budget import budgets_of
-from lakeops_assets.components.monitor import monitored_tables
+from lakeops_assets.components.monitored import monitored_tables
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.definitions import defs
 from lakeops_assets.monitoring.costs import AssetCost, BudgetStatus, asset_costs, judge

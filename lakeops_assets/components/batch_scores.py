@@ -1,6 +1,7 @@
 """Champion and feature table to a log of scores."""
 
 import dagster as dg
+from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValue
 from pydantic import Field
 
 from lakeops_assets import settings
@@ -11,6 +12,7 @@ from lakeops_assets.components.contract_checks import (
     contract_digest,
     contract_metadata,
 )
+from lakeops_assets.components.lineage import TRACED, ScoredTable
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import (
     LAYER,
@@ -85,7 +87,14 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
             kinds={"gold", "deltalake"},
             description=self.description or f"Log of scores by `{names.registered(environment)}`.",
             code_version=contract_digest(contract) or None,
-            metadata={TABLE_NAME: str(spec.table), LAYER: "gold", **contract_metadata(contract)},
+            metadata={
+                TABLE_NAME: str(spec.table),
+                LAYER: "gold",
+                TRACED: ObjectMetadataValue(
+                    ScoredTable(spec.features, spec.carry, spec.primary_key, self.model_name)
+                ),
+                **contract_metadata(contract),
+            },
         )
         def scores(
             context: dg.AssetExecutionContext, lakeops: LakeopsResource

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import dagster as dg
+from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValue
 from pydantic import Field
 
 from lakeops_assets import features, settings
@@ -14,6 +15,7 @@ from lakeops_assets.components.contract_checks import (
     require_inputs,
     screen_of,
 )
+from lakeops_assets.components.lineage import TRACED
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import (
     LAYER,
@@ -100,6 +102,7 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
                 LAYER: "silver",
                 PRIMARY_KEY: ", ".join(spec.primary_key),
                 REFRESH: spec.refresh,
+                TRACED: ObjectMetadataValue(spec),
                 "sql": dg.MetadataValue.md(f"```sql\n{spec.sql.strip()}\n```"),
                 **contract_metadata(contract),
             },

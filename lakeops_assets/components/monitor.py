@@ -1,38 +1,20 @@
 """Profile and drift of a table against a baseline."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph as AssetGraph
 from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValue
 from pydantic import Field
 
 from lakeops_assets import monitoring, settings
 from lakeops_assets.components.metadata import table_result
+from lakeops_assets.components.monitored import MONITORED, MonitoredTable
 from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
-from lakeops_assets.lakehouse import TableName
-
-# Metadata of the profile's asset: what is monitored, for whoever has the definitions at hand.
-MONITORED = "lakeops/monitored"
-
-
-@dataclass(frozen=True)
-class MonitoredTable:
-    """A table with a monitor.
-
-    Attributes:
-        product: Product that the monitor is of.
-        table: The table.
-        spec: What is monitored in it.
-    """
-
-    product: str
-    table: TableName
-    spec: monitoring.MonitorSpec
+from lakeops_assets.components.triage import ask, suspects_table
 
 
 class Metric(dg.Model, dg.Resolvable):
@@ -247,7 +229,7 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
                 )
             ],
         )
-        def monitor(lakeops: LakeopsResource) -> Iterator[Any]:
+        def monitor(context: dg.AssetExecutionContext, lakeops: LakeopsResource) -> Iterator[Any]:
             result = monitoring.refresh(
                 lakeops.lakehouse(),
                 watched,
@@ -274,17 +256,30 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
                 metadata={
                     "alerts": len(result.alerts),
                     "drifted": sum(f.level == "significant" for f in result.findings),
+                    **causes(context, lakeops, monitored, result),
                 },
             )
 
         return dg.Definitions(assets=[monitor])
 
 
-def monitored_tables(graph: AssetGraph) -> list[MonitoredTable]:
-    """Return the tables that have a monitor."""
-    found = (graph.get(key).metadata.get(MONITORED) for key in graph.toposorted_asset_keys)
-    values = (getattr(value, "instance", None) for value in found)
-    return [value for value in values if isinstance(value, MonitoredTable)]
+def causes(
+    context: dg.AssetExecutionContext,
+    lakeops: LakeopsResource,
+    monitored: MonitoredTable,
+    result: monitoring.MonitorResult,
+) -> dict[str, Any]:
+    """Return what moved upstream, the likeliest cause first; nothing when there is no alert."""
+    if not result.alerts or not monitored.spec.granularities:
+        return {}
+    graph = context.repository_def.asset_graph
+    columns = [column for alert in result.alerts for column in alert.columns]
+    answer = ask(lakeops, graph, monitored, columns=columns)
+    found: dict[str, Any] = {"triage": dg.MetadataValue.md(suspects_table(answer))}
+    if answer.triage.suspects:
+        cause = answer.triage.suspects[0].move.where.table
+        found["cause"] = dg.MetadataValue.asset(dg.AssetKey([cause.schema, cause.table]))
+    return found
 
 
 def quiet(result: monitoring.MonitorResult) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lakeops_assets.lakehouse.errors import QueryError
 
@@ -32,6 +33,7 @@ def within_bounds(column: str, values: pa.ChunkedArray) -> str:
     import pyarrow.types as is_
 
     kind = values.type
+    written: Callable[[Any], str]
     if is_.is_string(kind) or is_.is_large_string(kind):
         written = literal
     elif is_.is_integer(kind):
@@ -40,7 +42,7 @@ def within_bounds(column: str, values: pa.ChunkedArray) -> str:
         written = "DATE '{}'".format
     else:
         return "TRUE"
-    bounds = pc.min_max(values).as_py()
+    bounds = pc.min_max(values).as_py()  # type: ignore[attr-defined]
     if bounds["min"] is None:
         return "TRUE"
     return f"{column} BETWEEN {written(bounds['min'])} AND {written(bounds['max'])}"
