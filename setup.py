@@ -14,6 +14,7 @@ setup(
             "defs/**/*.sql",
             "commands/*.yaml",
             "components/templates/**/*",
+            "monitoring/report/*.jinja",
         ],
     },
     entry_points={

@@ -21,6 +21,7 @@ from lakeops_assets.commands import (
     kpi_cli,
     maintenance_cli,
     promotion_cli,
+    report_cli,
     reproduce_cli,
     triage_cli,
 )
@@ -159,6 +160,7 @@ forget_cli.register(app)
 costs_cli.register(app)
 explain_cli.register(app)
 triage_cli.register(app)
+report_cli.register(app)
 
 
 def main() -> None:

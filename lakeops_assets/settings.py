@@ -90,6 +90,10 @@ class Settings:
         """Folder of the local MLflow store and its artifacts."""
         return self.home / "mlflow"
 
+    def report(self, product: str, table: str) -> Path:
+        """Return the file with the page about a monitored table."""
+        return self.home / "reports" / product / f"{table}.html"
+
     def landing(self, product: str, table: str) -> Path:
         """Return the landing folder of one table."""
         return self.landing_root / product / table

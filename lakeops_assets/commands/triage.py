@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from lakeops_assets.commands.run import UnknownProductError
 from lakeops_assets.components.monitored import MonitoredTable, monitored_tables
@@ -11,6 +12,11 @@ from lakeops_assets.components.triage import Answer, ask
 from lakeops_assets.definitions import defs
 from lakeops_assets.monitoring import MonitorSpecError
 from lakeops_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.assets.graph.base_asset_graph import (
+        BaseAssetGraph as AssetGraph,
+    )
 
 
 def triaged(product: str, table: str, start: datetime | None, settings: Settings) -> Answer:
@@ -27,16 +33,21 @@ def triaged(product: str, table: str, start: datetime | None, settings: Settings
         MonitorSpecError: There is no such monitor or window.
     """
     graph = defs().resolve_asset_graph()
+    monitored = monitored_of(graph, product, table)
+    return ask(LakeopsResource.from_settings(settings), graph, monitored, start=start)
+
+
+def monitored_of(graph: AssetGraph, product: str, table: str) -> MonitoredTable:
+    """Return a monitored table of a product; the one with predictions when none is named.
+
+    Raises:
+        UnknownProductError: There is no such product with a monitor.
+        MonitorSpecError: The table has no monitor.
+    """
     there = [m for m in monitored_tables(graph) if m.product == product]
     if not there:
         names = ", ".join(sorted({m.product for m in monitored_tables(graph)})) or "none"
         raise UnknownProductError(f"no product {product!r} has a monitor; there are: {names}")
-    return ask(
-        LakeopsResource.from_settings(settings), graph, _chosen(there, product, table), start=start
-    )
-
-
-def _chosen(there: list[MonitoredTable], product: str, table: str) -> MonitoredTable:
     if not table:
         return next((m for m in there if m.spec.kind == "inference_log"), there[0])
     found = next((m for m in there if m.table.table == table), None)

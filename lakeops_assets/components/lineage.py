@@ -37,6 +37,11 @@ class ScoredTable:
     model_name: str = "model"
 
 
+def graph_of(context: dg.AssetExecutionContext) -> AssetGraph:
+    """Return the graph that a running asset is part of; a run started by `lakeops` has it, too."""
+    return context.job_def.asset_layer.asset_graph
+
+
 def lineage_of(graph: AssetGraph, lakehouse: Lakehouse, table: TableName) -> Lineage:
     """Return a table with everything that it is made of, as the graph declares it.
 

@@ -9,9 +9,11 @@ from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValu
 from pydantic import Field
 
 from lakeops_assets import monitoring, settings
+from lakeops_assets.components.lineage import graph_of
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.monitored import MONITORED, MonitoredTable
 from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
+from lakeops_assets.components.report import report_asset
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 from lakeops_assets.components.triage import ask, suspects_table
@@ -190,6 +192,7 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
                 baseline=str(baseline) if baseline else None,
                 baseline_where=self.baseline_where or None,
             ),
+            rules,
         )
 
         @dg.multi_asset(
@@ -260,7 +263,7 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
                 },
             )
 
-        return dg.Definitions(assets=[monitor])
+        return dg.Definitions(assets=[monitor, report_asset(monitored)])
 
 
 def causes(
@@ -272,7 +275,7 @@ def causes(
     """Return what moved upstream, the likeliest cause first; nothing when there is no alert."""
     if not result.alerts or not monitored.spec.granularities:
         return {}
-    graph = context.repository_def.asset_graph
+    graph = graph_of(context)
     columns = [column for alert in result.alerts for column in alert.columns]
     answer = ask(lakeops, graph, monitored, columns=columns)
     found: dict[str, Any] = {"triage": dg.MetadataValue.md(suspects_table(answer))}

@@ -19,11 +19,13 @@ class MonitoredTable:
         product: Product that the monitor is of.
         table: The table.
         spec: What is monitored in it.
+        rules: When a drift is an alert.
     """
 
     product: str
     table: TableName
     spec: monitoring.MonitorSpec
+    rules: monitoring.AlertRules
 
 
 def monitored_tables(graph: AssetGraph) -> list[MonitoredTable]:

@@ -16,7 +16,7 @@ from lakeops_assets.lakehouse import (
     TableName,
     Transaction,
 )
-from lakeops_assets.lakehouse.statements import parse_select, quote, within_bounds
+from lakeops_assets.lakehouse.statements import parse_select, quote, to_text, within_bounds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -243,7 +243,7 @@ def _pinned(
         table.replace(subquery)
         if joins:
             subquery.set("joins", joins)
-    return statement.sql(dialect="spark")
+    return to_text(statement)
 
 
 def _vanished(lakehouse: Lakehouse, spec: FeatureSpec, changed: pa.Table, rows: pa.Table) -> bool:

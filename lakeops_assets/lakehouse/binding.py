@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from lakeops_assets.lakehouse.engines.protocol import CommitInfo, Input, Query, TableAt
 from lakeops_assets.lakehouse.errors import LakehouseError, QueryError
 from lakeops_assets.lakehouse.names import TableName
-from lakeops_assets.lakehouse.statements import dotted, parse_select, tables_in
+from lakeops_assets.lakehouse.statements import dotted, parse_select, tables_in, to_text
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -68,7 +68,7 @@ def bind(tables: Tables, sql: str, inputs: Mapping[str, Input], version: int | N
     for column in statement.find_all(exp.Column):
         column.set("catalog", None)
         column.set("db", None)
-    return Query(statement.sql(dialect="spark"), bound)
+    return Query(to_text(statement), bound)
 
 
 def _version(tables: Tables, name: TableName, clause: exp.Expression) -> int:

@@ -94,6 +94,15 @@ def transpile(sql: str, dialect: str) -> str:
         raise QueryError(f"{_first_line(error)} cannot be said in {dialect}:\n{sql}") from error
 
 
+def to_text(statement: exp.Expr) -> str:
+    """Return a statement that was taken apart as text in the same dialect.
+
+    The dialect of Databricks is Spark's with QUALIFY, which would else become a column of a
+    subquery, and that a star around it selects.
+    """
+    return statement.sql(dialect="databricks")
+
+
 def transpile_condition(condition: str, dialect: str) -> str:
     """Return a condition in Spark's dialect as one in another.
 

@@ -24,7 +24,7 @@ from lakeops_assets.monitoring.kpi import (
 )
 from lakeops_assets.monitoring.kpi_table import KpiSource, read_source, read_windows, write_windows
 from lakeops_assets.monitoring.merge import merge
-from lakeops_assets.monitoring.monitor import MonitorResult, refresh
+from lakeops_assets.monitoring.monitor import MonitorResult, current_alerts, refresh
 from lakeops_assets.monitoring.profile import profile, profile_schema
 from lakeops_assets.monitoring.replay import Firing, Replay, in_words, replay
 from lakeops_assets.monitoring.scan import scan
@@ -60,6 +60,7 @@ __all__ = [
     "Sketch",
     "Thresholds",
     "comparisons",
+    "current_alerts",
     "decide",
     "drift",
     "drift_schema",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from lakeops_assets.lakehouse import (
     Commit,
     Lakehouse,
     LakehouseError,
+    TableAt,
     TableName,
     TableNotFoundError,
 )
@@ -22,6 +24,7 @@ from lakeops_assets.monitoring.profiling import Scope, profiled_rows, scope_of
 from lakeops_assets.monitoring.spec import MonitorSpec
 from lakeops_assets.monitoring.state import Baseline, State, recorded, unchanged, write
 from lakeops_assets.monitoring.statements import columns_of
+from lakeops_assets.monitoring.windows import Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -125,19 +128,13 @@ def refresh(
     else:
         drifted = write_drift(lakehouse, name, profiled.version, existing, spec, state)
 
-    rules = rules or AlertRules()
-    first = spec.granularities[0] if spec.granularities else None
-    of_first = sorted({w for _, w in existing if w.granularity == first}, key=lambda w: w.start)
-    newest = of_first[: -rules.windows - 1 : -1]
-    found: dict[datetime, tuple[DriftFinding, ...]] = {}
-    raised: tuple[Alert, ...] = ()
-    if compared is not None and newest:
-        metrics = (
-            lakehouse.at(profile_table, profiled.version),
-            lakehouse.at(drift_table, drifted.version),
-        )
-        found = read_findings(lakehouse, *metrics, spec, newest, rules.thresholds)
-        raised = alerts(lakehouse, name, at, compared, spec, rules, newest, found)
+    metrics = (
+        lakehouse.at(profile_table, profiled.version),
+        lakehouse.at(drift_table, drifted.version),
+    )
+    found, raised = _judged(
+        lakehouse, name, at, compared, spec, rules or AlertRules(), existing, metrics
+    )
     windows = {window for _, window in existing}
     refreshed = len(windows if scope.windows is None else windows & scope.windows)
     return MonitorResult(
@@ -147,10 +144,53 @@ def refresh(
         baseline=compared,
         windows=len(windows),
         refreshed=refreshed,
-        findings=found.get(newest[0].start, ()) if newest else (),
+        findings=found,
         alerts=raised,
         reason=_reason(state, profiled, drifted, scope, len(windows), refreshed),
     )
+
+
+def current_alerts(
+    lakehouse: Lakehouse, table: TableName, spec: MonitorSpec, rules: AlertRules
+) -> tuple[Alert, ...]:
+    """Return the alerts of the newest window, as the metric tables have them; computes no metric.
+
+    Args:
+        lakehouse: Where the tables are.
+        table: Monitored table; its spec names the baseline.
+        spec: What is monitored.
+        rules: When a drift is an alert.
+    """
+    profile_table, drift_table = table.beside("profile_metrics"), table.beside("drift_metrics")
+    if not (lakehouse.exists(profile_table) and lakehouse.exists(drift_table)):
+        return ()
+    version = lakehouse.version(profile_table) or 0
+    existing = existing_windows(lakehouse, profile_table, version, spec)
+    metrics = (lakehouse.at(profile_table, version), lakehouse.at(drift_table))
+    compared = _baseline(lakehouse, spec, None, None)
+    at = _version(lakehouse, table)
+    return _judged(lakehouse, table, at, compared, spec, rules, existing, metrics)[1]
+
+
+def _judged(
+    lakehouse: Lakehouse,
+    table: TableName,
+    version: int,
+    baseline: Baseline | None,
+    spec: MonitorSpec,
+    rules: AlertRules,
+    existing: Sequence[tuple[tuple[str | None, ...], Window]],
+    metrics: tuple[TableAt, TableAt],
+) -> tuple[tuple[DriftFinding, ...], tuple[Alert, ...]]:
+    """Return findings and alerts of the newest window of the first granularity."""
+    first = spec.granularities[0] if spec.granularities else None
+    of_first = sorted({w for _, w in existing if w.granularity == first}, key=lambda w: w.start)
+    newest = of_first[: -rules.windows - 1 : -1]
+    if baseline is None or not newest:
+        return (), ()
+    found = read_findings(lakehouse, *metrics, spec, newest, rules.thresholds)
+    raised = alerts(lakehouse, table, version, baseline, spec, rules, newest, found)
+    return found.get(newest[0].start, ()), raised
 
 
 def _version(lakehouse: Lakehouse, table: TableName) -> int:

@@ -48,6 +48,17 @@ def test_the_first_refresh_makes_the_table(lakehouse: Lakehouse, spec: FeatureSp
     assert comment == b"the name"
 
 
+def test_a_star_over_qualify_makes_no_column_of_its_own(
+    lakehouse: Lakehouse, spec: FeatureSpec
+) -> None:
+    newest = """
+        SELECT p.* FROM (
+            SELECT * FROM shop.people QUALIFY row_number() OVER (PARTITION BY k ORDER BY v) = 1
+        ) AS p"""
+    refresh_features(lakehouse, replace(spec, sql=newest, columns={}))
+    assert lakehouse.schema("shop.features").names == ["k", "v"]
+
+
 def test_without_news_nothing_is_computed_or_written(
     lakehouse: Lakehouse, spec: FeatureSpec
 ) -> None:

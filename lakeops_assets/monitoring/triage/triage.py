@@ -12,10 +12,12 @@ from lakeops_assets.monitoring.errors import MonitorSpecError
 from lakeops_assets.monitoring.granularity import Granularity
 from lakeops_assets.monitoring.triage.lineage import Lineage, Origin
 from lakeops_assets.monitoring.triage.moves import Move, moves
-from lakeops_assets.monitoring.triage.partitions import newest, read_partitions
+from lakeops_assets.monitoring.triage.partitions import PROVENANCE, newest, read_partitions
 
 # Partitions of the reference: four weeks of days, so that each day of the week is in it.
 REFERENCE = 28
+# Part of a partition that may be without a row before its end: two hours of a day.
+NEAR_THE_END = 12
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,12 @@ def triage(
     asked = [start + i * step for i in range((end - start) // step)]
     past = [start - (i + 1) * step for i in range(reference)][::-1]
     present = [t for t in lineage.tables if t.time and lakehouse.exists(t.table)]
-    times = {t.table: newest(lakehouse, t) for t in present}
-    latest = max((at for at in times.values() if at), default=start)
-    # A partition that no table has reached is not missing.
-    asked = [at for at in asked if at + step <= latest + step] or asked[:1]
+    # When rows were ingested says nothing of how far their own time has come.
+    own = [t for t in present if not str(t.time).startswith(PROVENANCE)] or present
+    times = [at for t in own if (at := newest(lakehouse, t)) is not None]
+    latest = max(times, default=start)
+    # A partition is complete when the newest time of all tables is near its end or beyond.
+    asked = [at for at in asked if at + step <= latest + step / NEAR_THE_END]
     moved: list[Move] = []
     looked_at, left_out = [], {}
     for traced in lineage.tables:
@@ -118,8 +122,7 @@ def triage(
             left_out[str(traced.table)] = "it has fewer than two partitions before the window"
             continue
         looked_at.append(traced.table)
-        complete = [p for p in now if p.start + step <= latest or p.rows]
-        moved += moves(traced, before[known:], complete)
+        moved += moves(traced, before[known:], now)
     return Triage(
         table, start, end, _suspects(lineage, table, columns, moved), tuple(moved),
         tuple(looked_at), left_out,
