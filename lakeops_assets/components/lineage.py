@@ -38,14 +38,27 @@ class ScoredTable:
 
 
 def graph_of(context: dg.AssetExecutionContext) -> AssetGraph:
-    """Return the graph that a running asset is part of; a run started by `lakeops` has it, too."""
-    return context.job_def.asset_layer.asset_graph
+    """Return the graph of the job of a running asset, also when only a part of it runs.
+
+    A run that `lakeops` starts has no repository to ask.
+    """
+    job = context.job_def
+    selected = job.asset_selection_data
+    return (selected.parent_job_def if selected else job).asset_layer.asset_graph
 
 
-def lineage_of(graph: AssetGraph, lakehouse: Lakehouse, table: TableName) -> Lineage:
+def lineage_of(
+    graph: AssetGraph, lakehouse: Lakehouse, table: TableName, *, ignored: Sequence[str] = ()
+) -> Lineage:
     """Return a table with everything that it is made of, as the graph declares it.
 
     Tables that are not there yet are left out.
+
+    Args:
+        graph: The graph.
+        lakehouse: Where the tables are.
+        table: Table to start from.
+        ignored: Columns of it that say nothing when they move, such as labels that are late.
     """
     named = _tables(graph)
     key = next(k for k, name in named.items() if name == table)
@@ -65,7 +78,7 @@ def lineage_of(graph: AssetGraph, lakehouse: Lakehouse, table: TableName) -> Lin
                 name,
                 times.get(name) or _time(lakehouse, name),
                 {c: _resolved(lakehouse, found) for c, found in origins.items()},
-                _keys(definition),
+                (*_keys(definition), *(ignored if name == table else ())),
             )
         )
     return Lineage(tuple(tables))

@@ -80,7 +80,8 @@ def ask(
         lakeops: Where tables and models are.
         graph: What the tables are made of.
         monitored: The table and its monitor.
-        start: Start of a window of the first granularity; the newest one when None.
+        start: Start of a window of the first granularity. When None, the newest one and those
+            before it in which the same columns had drifted, and one more.
         columns: Columns that alerted; all when empty.
 
     Raises:
@@ -93,9 +94,11 @@ def ask(
             "timestamp and granularities"
         )
     granularity = monitoring.Granularity.parse(spec.granularities[0])
-    begin = _window(lakehouse, table, granularity, start)
-    window = (begin, granularity.end(begin))
-    lineage = lineage_of(graph, lakehouse, table)
+    last = _window(lakehouse, table, granularity, start)
+    begin = last if start else monitoring.moved_since(lakehouse, table, spec, monitored.rules, last)
+    window = (begin, granularity.end(last))
+    label = [spec.label_col] if spec.label_col else []
+    lineage = lineage_of(graph, lakehouse, table, ignored=label)
     found = triage(lakehouse, lineage, table, window, columns=columns)
     scored = scored_before(graph, table)
     if scored is None:

@@ -48,7 +48,8 @@ def sql_origins(spec: FeatureSpec, schemas: Mapping[str, Sequence[str]]) -> Orig
     """Return what each column of a feature table is made of.
 
     Args:
-        spec: The table; every column is made of which rows its inputs have, too.
+        spec: The table. Every column is made of which rows its inputs have, too, but for those of a
+            left join: they decide which values there are, and not which rows.
         schemas: Input as it is written -> its columns.
     """
     from sqlglot import exp, lineage
@@ -61,7 +62,14 @@ def sql_origins(spec: FeatureSpec, schemas: Mapping[str, Sequence[str]]) -> Orig
     for named in statement.find_all(exp.Table):
         named.set("catalog", None)
     written = {".".join(name.split(".")[-2:]): name for name in schemas}
-    rows: list[tuple[str, str | None]] = [(name, None) for name in schemas]
+    beside = {
+        f"{join.this.db}.{join.this.name}"
+        for join in statement.find_all(exp.Join)
+        if join.side == "LEFT" and isinstance(join.this, exp.Table)
+    }
+    rows: list[tuple[str, str | None]] = [
+        (name, None) for short, name in written.items() if short not in beside
+    ]
     found: dict[str, tuple[tuple[str, str | None], ...]] = {}
     nodes = lineage.lineage(None, statement, nested, dialect="spark")
     for column, node in nodes.items():
@@ -71,6 +79,8 @@ def sql_origins(spec: FeatureSpec, schemas: Mapping[str, Sequence[str]]) -> Orig
                 name = f"{leaf.source.db}.{leaf.source.name}"
                 if name in written:
                     own.append((written[name], leaf.name.rsplit(".", 1)[-1].strip('`"')))
+        # A value of a left join also depends on whether there is a row.
+        own = [*sorted(own), *((t, None) for t, _ in sorted(own))]
         found[column] = tuple(dict.fromkeys([*own, *rows]))
     return found
 

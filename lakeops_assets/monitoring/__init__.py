@@ -24,7 +24,12 @@ from lakeops_assets.monitoring.kpi import (
 )
 from lakeops_assets.monitoring.kpi_table import KpiSource, read_source, read_windows, write_windows
 from lakeops_assets.monitoring.merge import merge
-from lakeops_assets.monitoring.monitor import MonitorResult, current_alerts, refresh
+from lakeops_assets.monitoring.monitor import (
+    MonitorResult,
+    current_alerts,
+    moved_since,
+    refresh,
+)
 from lakeops_assets.monitoring.profile import profile, profile_schema
 from lakeops_assets.monitoring.replay import Firing, Replay, in_words, replay
 from lakeops_assets.monitoring.scan import scan
@@ -69,6 +74,7 @@ __all__ = [
     "kpi_windows",
     "merge",
     "monitored_columns",
+    "moved_since",
     "profile",
     "profile_schema",
     "read_source",

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+# How many windows an alert is followed back.
+MOST_BACK = 8
+
+
 @dataclass(frozen=True)
 class MonitorResult:
     """What a refresh did.
@@ -170,6 +174,39 @@ def current_alerts(
     compared = _baseline(lakehouse, spec, None, None)
     at = _version(lakehouse, table)
     return _judged(lakehouse, table, at, compared, spec, rules, existing, metrics)[1]
+
+
+def moved_since(
+    lakehouse: Lakehouse, table: TableName, spec: MonitorSpec, rules: AlertRules, start: datetime
+) -> datetime:
+    """Return the window before the first of those up to one in which the same columns drifted.
+
+    An alert needs several windows, and what happens at the end of a window does not show in it. So
+    what caused an alert is older than the newest window.
+
+    Args:
+        lakehouse: Where the tables are.
+        table: Monitored table.
+        spec: What is monitored.
+        rules: What is significant.
+        start: Start of the window to go back from.
+    """
+    profile_table, drift_table = table.beside("profile_metrics"), table.beside("drift_metrics")
+    version = lakehouse.version(profile_table) or 0
+    existing = existing_windows(lakehouse, profile_table, version, spec)
+    first = spec.granularities[0] if spec.granularities else None
+    windows = {w for _, w in existing if w.granularity == first and w.start <= start}
+    newest = sorted(windows, key=lambda w: w.start)[: -MOST_BACK - 1 : -1]
+    metrics = (lakehouse.at(profile_table, version), lakehouse.at(drift_table))
+    found = read_findings(lakehouse, *metrics, spec, newest, rules.thresholds)
+    since, drifted = start, None
+    for window in newest:
+        columns = {f.column for f in found.get(window.start, ()) if f.level == "significant"}
+        drifted = columns if drifted is None else drifted & columns
+        since = window.start
+        if not drifted:
+            break
+    return since
 
 
 def _judged(

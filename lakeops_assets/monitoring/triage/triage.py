@@ -100,9 +100,12 @@ def triage(
         raise MonitorSpecError(f"the window from {start} to {end} is empty")
     length = Granularity.parse("1 day" if end - start > timedelta(days=1) else "1 hour")
     step = length.end(start) - start
+    ends = [Origin(table, c) for c in columns] or _columns(lineage, table)
+    behind = {origin.table for end in ends for origin in lineage.paths(end)}
     asked = [start + i * step for i in range((end - start) // step)]
     past = [start - (i + 1) * step for i in range(reference)][::-1]
-    present = [t for t in lineage.tables if t.time and lakehouse.exists(t.table)]
+    tables = [t for t in lineage.tables if t.table in behind]
+    present = [t for t in tables if t.time and lakehouse.exists(t.table)]
     # When rows were ingested says nothing of how far their own time has come.
     own = [t for t in present if not str(t.time).startswith(PROVENANCE)] or present
     times = [at for t in own if (at := newest(lakehouse, t)) is not None]
@@ -111,7 +114,7 @@ def triage(
     asked = [at for at in asked if at + step <= latest + step / NEAR_THE_END]
     moved: list[Move] = []
     looked_at, left_out = [], {}
-    for traced in lineage.tables:
+    for traced in tables:
         if traced not in present:
             left_out[str(traced.table)] = "it has no time" if not traced.time else "not there yet"
             continue
@@ -123,14 +126,12 @@ def triage(
             continue
         looked_at.append(traced.table)
         moved += moves(traced, before[known:], now)
-    return Triage(
-        table, start, end, _suspects(lineage, table, columns, moved), tuple(moved),
-        tuple(looked_at), left_out,
-    )  # fmt: skip
+    suspects = _suspects(lineage, ends, moved)
+    return Triage(table, start, end, suspects, tuple(moved), tuple(looked_at), left_out)
 
 
 def _suspects(
-    lineage: Lineage, table: TableName, columns: Sequence[str], moved: Sequence[Move]
+    lineage: Lineage, ends: Sequence[Origin], moved: Sequence[Move]
 ) -> tuple[Suspect, ...]:
     there = {m.where for m in moved}
     behind = {m.where: set(lineage.paths(m.where)) - {m.where} for m in moved}
@@ -138,11 +139,11 @@ def _suspects(
     # A clock that is wrong, and rows that are missing or twice, move every column of their table.
     for m in moved:
         own = {time_of[m.where.table], Origin(m.where.table)} - {m.where}
-        own |= {time_of[o.table] for o in behind[m.where] if o.column is None}
+        rows = {o.table for o in behind[m.where] if o.column is None}
+        own |= {time_of[table] for table in rows if table in time_of}
         behind[m.where] |= own
     roots = [m for m in moved if not behind[m.where] & _upstream(there, m.where, time_of)]
     sources = {t.table for t in lineage.tables if not t.origins}
-    ends = [Origin(table, c) for c in columns] or _columns(lineage, table)
     ways: dict[Origin, tuple[Origin, ...]] = {}
     for end in ends:
         for origin, path in lineage.paths(end).items():
