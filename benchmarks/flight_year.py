@@ -62,9 +62,7 @@ def deliver(landed: Path, product: Product, day: str) -> None:
 def train(product: Product) -> int:
     """Train on what is labelled and return the version that scores from now on."""
     registry = product.registry()
-    training.train(
-        product.lakehouse, registry, product.model, product.training.table, retrain_share=0, tags={}
-    )
+    training.train(product.lakehouse, registry, product.model, product.training.table, tags={})
     version = training.register(registry, actor="benchmark")
     registry.set_alias("champion", version.version)
     training.write_baseline(

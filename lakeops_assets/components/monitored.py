@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph as AssetGraph
 
 from lakeops_assets import monitoring
-from lakeops_assets.lakehouse import TableName
+from lakeops_assets.components.retraining import Alerting
+from lakeops_assets.lakehouse import Lakehouse, TableName
 
 # Metadata of the profile's asset: what is monitored, for whoever has the definitions at hand.
 MONITORED = "lakeops/monitored"
@@ -26,6 +27,19 @@ class MonitoredTable:
     table: TableName
     spec: monitoring.MonitorSpec
     rules: monitoring.AlertRules
+
+
+def alerting(lakehouse: Lakehouse, graph: AssetGraph, product: str) -> list[Alerting]:
+    """Return the alerts of the monitors of a product's predictions; computes no metric."""
+    found = []
+    for monitored in monitored_tables(graph):
+        table, spec = monitored.table, monitored.spec
+        if monitored.product != product or spec.kind != "inference_log" or not spec.granularities:
+            continue
+        newest = monitoring.newest_window(lakehouse, table, spec)
+        alerts = monitoring.current_alerts(lakehouse, table, spec, monitored.rules)
+        found += [Alerting(newest, str(alert)) for alert in alerts if newest is not None]
+    return found
 
 
 def monitored_tables(graph: AssetGraph) -> list[MonitoredTable]:

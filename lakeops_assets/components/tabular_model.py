@@ -1,6 +1,7 @@
 """Feature table to trained model, registered version, gates and champion."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import dagster as dg
@@ -20,7 +21,9 @@ from lakeops_assets.components.gate_models import (
     gate_specs,
 )
 from lakeops_assets.components.gates import gates_check
+from lakeops_assets.components.lineage import graph_of
 from lakeops_assets.components.metadata import table_result
+from lakeops_assets.components.monitored import alerting
 from lakeops_assets.components.names import (
     LAYER,
     STATE,
@@ -36,6 +39,7 @@ from lakeops_assets.components.promotion_jobs import approve_job, revert_job
 from lakeops_assets.components.quality import quality_gates, training_contracts
 from lakeops_assets.components.reproduce import reproduce_job
 from lakeops_assets.components.resources import LakeopsResource
+from lakeops_assets.components.retraining import RetrainModel
 from lakeops_assets.components.scaffold import ExampleScaffolder
 from lakeops_assets.models import ModelSpec
 from lakeops_assets.promotion import Gate, Ledger, QualityGate, gates_digest, live_champion
@@ -85,9 +89,9 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         "tell of each other; the primary key when empty.",
     )
     seed: int = Field(default=0, description="Seed of the estimator and of the bootstrap.")
-    retrain_share: float = Field(
-        default=0.0,
-        description="Train again only when at least this share of the labelled rows changed.",
+    retrain: RetrainModel = Field(
+        default_factory=RetrainModel,
+        description="When it is trained again; on any new data when no condition is given.",
     )
     gates: list[MetricGateModel] = Field(
         description="What a version must reach on the held-out rows before it may be promoted."
@@ -177,6 +181,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
         promotable = Promotable(names, spec, features, gates, policies(self.promotion), held)
         baseline_table = table_name(names.baseline, environment)
         registered = names.registered(environment)
+        retrain = self.retrain.policy()
         library = self.estimator.split(".")[0]
         kinds = {"mlflow", "scikitlearn" if library == "sklearn" else library}
 
@@ -186,7 +191,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             group_name=product,
             kinds=kinds,
             description=self.description or f"Predicts `{self.label}` from `{features}`.",
-            code_version=digest(spec.digest(), self.retrain_share),
+            code_version=digest(spec.digest(), retrain),
             metadata={LAYER: "model", "estimator": self.estimator},
         )
         def model(
@@ -197,8 +202,9 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
                 lakeops.registry(product, self.name),
                 spec,
                 features,
-                retrain_share=self.retrain_share,
                 tags=training.dagster_tags(lakeops, context.run_id, names.trained),
+                policy=retrain,
+                alerts=partial(alerting, lakeops.lakehouse(), graph_of(context), product),
             )
             context.log.info("%s", outcome.reason)
             return dg.MaterializeResult(

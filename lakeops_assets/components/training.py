@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import dagster as dg
 
 from lakeops_assets import models
 from lakeops_assets.components.resources import LakeopsResource
+from lakeops_assets.components.retraining import ALWAYS, Alerting, RetrainPolicy, decide
 from lakeops_assets.lakehouse import Commit, Lakehouse, LakehouseError, TableName
 from lakeops_assets.lakehouse.statements import quote
 from lakeops_assets.models import ModelRegistry, ModelSpec, VersionInfo, read_rows
@@ -52,13 +53,23 @@ def train(
     spec: ModelSpec,
     features: TableName,
     *,
-    retrain_share: float,
     tags: Mapping[str, str],
+    policy: RetrainPolicy = ALWAYS,
+    alerts: Callable[[], Sequence[Alerting]] = tuple,
 ) -> TrainingOutcome:
     """Train on the labelled rows of the feature table, unless an equal model is there.
 
     A model is known by its fingerprint: specification, data version and code. So a run that is
     repeated, or was killed after the model was stored, finds it and trains nothing.
+
+    Args:
+        lakehouse: Where the features are.
+        registry: Where models go.
+        spec: What is trained.
+        features: Feature table.
+        tags: Tags of the MLflow run.
+        policy: When new data is worth a new model.
+        alerts: Alerts of the scores; asked only where the policy wants to know.
     """
     version = lakehouse.data_version(features)
     if version is None:
@@ -69,8 +80,9 @@ def train(
     reason = f"the model of {features} version {version} is there already"
     if known is None:
         newest = registry.newest_model()
-        reason = _not_worth(lakehouse, spec, features, version, newest, retrain_share)
-        known = newest if reason else None
+        decision = decide(lakehouse, spec, features, version, newest, policy, alerts)
+        reason = decision.reason
+        known = None if decision.train else newest
     if known is not None:
         return TrainingOutcome(
             model_id=known.model_id,
@@ -104,7 +116,8 @@ def train(
         model_id=logged.model_id,
         run_id=run_id,
         reused=False,
-        reason=f"trained on {len(frame) - len(test)} rows of {features} version {version}",
+        reason=f"trained on {len(frame) - len(test)} rows of {features} version {version}, because "
+        f"{reason}",
         data_version=version,
         metrics=logged.metrics,
         experiment_id=logged.experiment_id,
@@ -116,62 +129,6 @@ def made_by(lakehouse: Lakehouse, table: TableName, version: int) -> dict[str, s
     """Return what the writer of a version recorded: for features the SQL's hash and its inputs."""
     found = (c.metadata for c in lakehouse.history(table, limit=50) if c.version == version)
     return dict(next(found, {}))
-
-
-def _not_worth(
-    lakehouse: Lakehouse,
-    spec: ModelSpec,
-    features: TableName,
-    version: int,
-    newest: models.LoggedModelInfo | None,
-    retrain_share: float,
-) -> str:
-    """Return why the newest model is kept; empty when a new one should be trained."""
-    if newest is None or not retrain_share or newest.spec_digest != spec.digest():
-        return ""
-    if newest.data_version >= version:
-        return ""
-    label = quote(spec.label)
-    changed = _changed_labelled(lakehouse, spec, features, newest.data_version, version)
-    if changed is None:
-        return ""  # nobody can tell, so a new model is the safe answer
-    total = (
-        lakehouse.query(f"SELECT count({label}) AS n FROM {features} VERSION AS OF {version}")
-        .read_all()["n"][0]
-        .as_py()
-    )
-    if total and changed / total >= retrain_share:
-        return ""
-    return (
-        f"kept the model of {features} version {newest.data_version}: {changed} of {total} "
-        f"labelled rows changed since, fewer than {retrain_share:.0%}"
-    )
-
-
-def _changed_labelled(
-    lakehouse: Lakehouse, spec: ModelSpec, features: TableName, before: int, version: int
-) -> int | None:
-    """Return the labelled keys that changed between two versions; None when it cannot be told.
-
-    The change feed tells; where its files were vacuumed, the two versions are compared.
-    """
-    label = quote(spec.label)
-    keys = ", ".join(quote(k) for k in spec.primary_key)
-    then, now = (
-        f"SELECT * FROM {features} VERSION AS OF {v} WHERE {label} IS NOT NULL"
-        for v in (before, version)
-    )
-    if not lakehouse.feed_gap(features, before + 1, version):
-        source = f"feed WHERE {label} IS NOT NULL AND _change_type <> 'update_preimage'"
-        feed = {"feed": lakehouse.changes(features, before + 1, version)}
-    else:
-        source = f"(({now} EXCEPT {then}) UNION ALL ({then} EXCEPT {now})) AS differing"
-        feed = {}
-    statement = f"SELECT count(*) AS n FROM (SELECT DISTINCT {keys} FROM {source})"
-    try:
-        return int(lakehouse.query(statement, feed).read_all()["n"][0].as_py())
-    except LakehouseError:  # the earlier version is gone too, or has other columns
-        return None
 
 
 # Versions and gates

@@ -28,6 +28,7 @@ from lakeops_assets.monitoring.monitor import (
     MonitorResult,
     current_alerts,
     moved_since,
+    newest_window,
     refresh,
 )
 from lakeops_assets.monitoring.profile import profile, profile_schema
@@ -75,6 +76,7 @@ __all__ = [
     "merge",
     "monitored_columns",
     "moved_since",
+    "newest_window",
     "profile",
     "profile_schema",
     "read_source",

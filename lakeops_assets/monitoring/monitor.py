@@ -176,6 +176,17 @@ def current_alerts(
     return _judged(lakehouse, table, at, compared, spec, rules, existing, metrics)[1]
 
 
+def newest_window(lakehouse: Lakehouse, table: TableName, spec: MonitorSpec) -> datetime | None:
+    """Return the start of the newest window of the first granularity; None without one."""
+    profile_table = table.beside("profile_metrics")
+    if not lakehouse.exists(profile_table):
+        return None
+    version = lakehouse.version(profile_table) or 0
+    existing = existing_windows(lakehouse, profile_table, version, spec)
+    first = spec.granularities[0] if spec.granularities else None
+    return max((w.start for _, w in existing if w.granularity == first), default=None)
+
+
 def moved_since(
     lakehouse: Lakehouse, table: TableName, spec: MonitorSpec, rules: AlertRules, start: datetime
 ) -> datetime:

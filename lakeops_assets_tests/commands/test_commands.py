@@ -44,11 +44,11 @@ def test_an_unknown_product_names_those_that_exist(tmp_path: Path) -> None:
 def test_a_mistake_in_a_product_is_one_sentence(tmp_path: Path) -> None:
     lakeops(tmp_path, "new", "shop")
     path = tmp_path / "defs" / "shop" / "defs.yaml"
-    path.write_text(path.read_text().replace("retrain_share", "retrain_shar"))
+    path.write_text(path.read_text().replace("retrain:", "retrai:"))
     done = lakeops(tmp_path, "run", "shop")
     assert done.returncode == 2
     assert f"{path}:" in done.stderr
-    assert "did you mean retrain_share?" in done.stderr
+    assert "did you mean retrain?" in done.stderr
     assert "Traceback" not in done.stderr
 
 

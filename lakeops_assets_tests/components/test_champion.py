@@ -65,9 +65,7 @@ class Churn:
         """Train another model and register it with its verdict, as the graph does."""
         spec = replace(self.promotable.spec, seed=1)
         lakehouse, registry = self.lakeops.lakehouse(), self.registry
-        training.train(
-            lakehouse, registry, spec, self.promotable.features, retrain_share=0, tags={}
-        )
+        training.train(lakehouse, registry, spec, self.promotable.features, tags={})
         done = (
             defs()
             .resolve_implicit_global_asset_job_def()

@@ -66,7 +66,7 @@ def version(lakehouse: Lakehouse, registry: ModelRegistry) -> int:
 
 
 def trained(lakehouse: Lakehouse, registry: ModelRegistry) -> int:
-    outcome = train(lakehouse, registry, SPEC, FEATURES, retrain_share=0, tags={})
+    outcome = train(lakehouse, registry, SPEC, FEATURES, tags={})
     return registry.register(outcome.model_id, outcome.run_id, {})
 
 
