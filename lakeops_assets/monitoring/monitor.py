@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import median
 from typing import TYPE_CHECKING
 
 from lakeops_assets.lakehouse import (
@@ -20,16 +21,21 @@ from lakeops_assets.monitoring.drifting import existing_windows, write_drift
 from lakeops_assets.monitoring.errors import MonitorSpecError
 from lakeops_assets.monitoring.findings import DriftFinding, read_findings
 from lakeops_assets.monitoring.measures import check_aggregates
+from lakeops_assets.monitoring.profile import TABLE_ROW
 from lakeops_assets.monitoring.profiling import Scope, profiled_rows, scope_of
 from lakeops_assets.monitoring.spec import MonitorSpec
 from lakeops_assets.monitoring.state import Baseline, State, recorded, unchanged, write
 from lakeops_assets.monitoring.statements import columns_of
-from lakeops_assets.monitoring.windows import Window
+from lakeops_assets.monitoring.windows import Window, named
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
+# The newest window is judged when it has this share of the rows that so many before it have in the
+# middle, or when there is one after it.
+FILLED = 0.8
+USUAL = 8
 # How many windows an alert is followed back.
 MOST_BACK = 8
 
@@ -233,12 +239,34 @@ def _judged(
     """Return findings and alerts of the newest window of the first granularity."""
     first = spec.granularities[0] if spec.granularities else None
     of_first = sorted({w for _, w in existing if w.granularity == first}, key=lambda w: w.start)
+    if of_first and not _is_filled(lakehouse, metrics[0], spec, of_first):
+        of_first.pop()
     newest = of_first[: -rules.windows - 1 : -1]
     if baseline is None or not newest:
         return (), ()
     found = read_findings(lakehouse, *metrics, spec, newest, rules.thresholds)
     raised = alerts(lakehouse, table, version, baseline, spec, rules, newest, found)
     return found.get(newest[0].start, ()), raised
+
+
+def _is_filled(
+    lakehouse: Lakehouse, profile: TableAt, spec: MonitorSpec, windows: Sequence[Window]
+) -> bool:
+    """Return whether the newest window has about as many rows as those before it.
+
+    A week that has begun on a Sunday evening is not like a week, whatever the data.
+    """
+    if len(windows) < 2 or windows[-1].granularity is None:
+        return True
+    some = named(windows[-USUAL - 1 :])
+    rows = lakehouse.query(
+        "SELECT window.start AS start, max(count) AS count FROM profile WHERE log_type = 'INPUT' "
+        f"AND column_name = '{TABLE_ROW}' AND slice_key IS NULL AND ({some}) "
+        "GROUP BY 1 ORDER BY 1",
+        {"profile": profile},
+    )
+    *before, newest = rows.read_all()["count"].to_pylist()
+    return not before or newest >= FILLED * median(before)
 
 
 def _version(lakehouse: Lakehouse, table: TableName) -> int:
