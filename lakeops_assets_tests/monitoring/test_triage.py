@@ -42,6 +42,7 @@ LINEAGE = Lineage(
                 "at": (Origin(SOURCE, "at"),),
                 "warmth": (Origin(SOURCE, "temp"), Origin(SOURCE)),
                 "kind": (Origin(SOURCE, "site"), Origin(SOURCE)),
+                "elsewhere": (Origin(OTHER, "temp"),),
             },
         ),
     )

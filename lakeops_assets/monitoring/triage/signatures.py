@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lakeops_assets.monitoring import statistics
 from lakeops_assets.monitoring.sketch import Sketch
+
+if TYPE_CHECKING:
+    from lakeops_assets.monitoring.statistics import Numbers
 
 # What one unit becomes in another: a x + b.
 CONVERSIONS = {
@@ -61,26 +65,40 @@ def unit_change(now: Sketch, before: Sketch) -> str:
         return ""
     x, y = statistics.as_numbers(now.quantiles), statistics.as_numbers(before.quantiles)
     apart = statistics.wasserstein(x, y)
+    grid = _same_grid(x, y)
+    if grid is not None and grid > OTHER_GRID:
+        return ""
+    nearest = NEARER if grid is not None or len(set(y.tolist())) == 1 else NEARER / 2
     found = {}
     for name, (a, b) in CONVERSIONS.items():
+        # A cool day is 0.87 of a warm one: only other digits tell such a factor from the weather.
+        if grid is None and not b and ALIKE < a < 1 / ALIKE and len(set(y.tolist())) > 1:
+            continue
         converted = np.sort(a * y + b)
         spread = float(converted.std()) or abs(float(converted.mean())) / 100 or 1.0
         left = statistics.wasserstein(x, converted)
-        if left <= NEARER * apart and left <= spread:
+        if left <= nearest * apart and left <= spread:
             found[name] = left
     if not found:
         return ""
-    shared = float(np.isin(x, y).mean())
-    constant = len(set(y.tolist())) == 1
-    tail = len({round(v, 6) for v in y.tolist()}) < len(y) * SAME_GRID  # few different values
-    if tail and not constant and shared > OTHER_GRID:
-        return ""
-    if not tail and min(found.values()) > NEARER / 2 * apart:
-        return ""
     best = min(found, key=lambda name: found[name])
-    return (
-        f"the values are those from before, {best}: median {now.median:.4g} for {before.median:.4g}"
-    )
+    medians = f"median {now.median:.4g} for {before.median:.4g}"
+    return f"the values are those from before, {best}: {medians}"
+
+
+def _same_grid(x: Numbers, y: Numbers) -> float | None:
+    """Return which share of the values now were there before; None where that says nothing.
+
+    It says something of a column of few digits, and where the two overlap.
+    """
+    import numpy as np
+
+    different = len(set(np.round(y, 6).tolist()))
+    if different == 1 or different >= len(y) * SAME_GRID:
+        return None
+    low, high = np.quantile(y, [0.1, 0.9])
+    inside = x[(x >= low) & (x <= high)]
+    return float(np.isin(inside, y).mean()) if len(inside) >= len(x) / 10 else None
 
 
 def renamed(now: Sketch, before: Sketch) -> str:
