@@ -16,7 +16,7 @@ from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest
 from lakeops_assets.components.report import report_asset
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
-from lakeops_assets.components.triage import ask, suspects_table
+from lakeops_assets.components.triage import ask, how, suspects_table
 
 
 class Metric(dg.Model, dg.Resolvable):
@@ -250,16 +250,17 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
                 key=drift_key,
                 metadata=drift_metadata(result),
             )
+            said, cause = causes(context, lakeops, monitored, result)
             yield dg.AssetCheckResult(
                 check_name="drift",
                 asset_key=drift_key,
                 passed=not result.alerts,
                 severity=dg.AssetCheckSeverity.WARN,
-                description="; ".join(map(str, result.alerts)) or quiet(result),
+                description="; ".join([*map(str, result.alerts), *said]) or quiet(result),
                 metadata={
                     "alerts": len(result.alerts),
                     "drifted": sum(f.level == "significant" for f in result.findings),
-                    **causes(context, lakeops, monitored, result),
+                    **cause,
                 },
             )
 
@@ -271,18 +272,24 @@ def causes(
     lakeops: LakeopsResource,
     monitored: MonitoredTable,
     result: monitoring.MonitorResult,
-) -> dict[str, Any]:
-    """Return what moved upstream, the likeliest cause first; nothing when there is no alert."""
+) -> tuple[list[str], dict[str, Any]]:
+    """Return what moved upstream: the likeliest cause in words, and metadata with all of them.
+
+    Nothing is looked for when there is no alert.
+    """
     if not result.alerts or not monitored.spec.granularities:
-        return {}
+        return [], {}
     graph = graph_of(context)
     columns = [column for alert in result.alerts for column in alert.columns]
     answer = ask(lakeops, graph, monitored, columns=columns)
     found: dict[str, Any] = {"triage": dg.MetadataValue.md(suspects_table(answer))}
-    if answer.triage.suspects:
-        cause = answer.triage.suspects[0].move.where.table
-        found["cause"] = dg.MetadataValue.asset(dg.AssetKey([cause.schema, cause.table]))
-    return found
+    if not answer.triage.suspects:
+        return ["nothing upstream moved"], found
+    first = answer.triage.suspects[0]
+    table = first.move.where.table
+    found["cause"] = dg.MetadataValue.asset(dg.AssetKey([table.schema, table.table]))
+    since = f"{first.move.since:%Y-%m-%d %H:%M}"
+    return [f"likeliest cause: {first.move.where} since {since}, {how(first)}"], found
 
 
 def quiet(result: monitoring.MonitorResult) -> str:

@@ -1,0 +1,1 @@
+SELECT id, at, temp, site FROM plant.readings
