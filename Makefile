@@ -40,13 +40,10 @@ browser: ## make sure that the browser test has a browser
 	@.ci/browser
 
 lock: $(BIN)/uv ## resolve the dependencies again
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra spark --extra databricks \
-		--universal --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes \
 		--python-version 3.11 --no-header --upgrade -q -o requirements-dev.lock
 	@$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes \
 		--python-version 3.11 --no-header -q -c requirements-dev.lock -o requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra spark --universal --generate-hashes \
-		--python-version 3.11 --no-header -q -c requirements-dev.lock -o requirements-spark.lock
 
 clean: ## delete the environment and all local state
 	rm -rf $(VENV) .lakeops
