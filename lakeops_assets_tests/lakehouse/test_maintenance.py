@@ -309,3 +309,44 @@ def test_what_is_wrong_is_said(table: Lakehouse) -> None:
     elsewhere = MaintenancePolicy(TableName("dev", "shop", "other"))
     with pytest.raises(LakehouseError, match="no table"):
         maintenance.plan_maintenance(table, elsewhere, NOTHING, now=NOW)
+
+
+def noise(seed: int, count: int) -> pa.Table:
+    """Rows that no encoding makes small."""
+    import numpy as np
+
+    numbers = np.random.default_rng(seed).integers(-(2**62), 2**62, size=(2, count))
+    return pa.table({"k": numbers[0], "v": numbers[1]})
+
+
+def test_a_large_file_is_left_alone_when_a_few_small_ones_come(lakehouse: Lakehouse) -> None:
+    """Else every row would be written again each time."""
+    tiers = replace(POLICY, target_bytes=2**20)
+    lakehouse.create(TABLE, pa.schema([("k", pa.int64()), ("v", pa.int64())]))
+    lakehouse.append(TABLE, noise(0, 20_000))
+    [large] = lakehouse.files(TABLE)
+    for day in range(1, 5):
+        lakehouse.append(TABLE, noise(day, 100))
+    done = maintain(lakehouse, tiers)
+    assert done.plan.optimize == "4 files are smaller than 32 KiB"
+    assert done.after.files == 2
+    assert large in lakehouse.files(TABLE)
+    assert lakehouse.row_count(TABLE) == 20_400
+
+
+def test_a_row_is_written_again_a_few_times_and_not_each_time(lakehouse: Lakehouse) -> None:
+    tiers = replace(POLICY, target_bytes=2**20, vacuum_retention_hours=None)
+    lakehouse.create(TABLE, pa.schema([("k", pa.int64()), ("v", pa.int64())]))
+    written = rewritten = 0
+    for day in range(64):
+        lakehouse.append(TABLE, noise(day, 100))
+        written += 100
+        if day % 4 == 3:
+            before = set(lakehouse.files(TABLE))
+            maintain(lakehouse, tiers)
+            sizes = lakehouse.stored_files(TABLE)
+            rewritten += sum(sizes[f] for f in set(lakehouse.files(TABLE)) - before)
+    now = sum(lakehouse.stored_files(TABLE)[f] for f in lakehouse.files(TABLE))
+    assert lakehouse.row_count(TABLE) == written
+    # Putting everything together each time writes the table 8.5 times over.
+    assert rewritten < 5 * now

@@ -125,3 +125,16 @@ def test_chance_alone_stays_below_its_thresholds() -> None:
     assert (np.abs(shares) > share_by_chance(0.3, n, m, 0.99)).mean() == pytest.approx(
         0.01, abs=0.01
     )
+
+
+def test_a_window_that_has_just_begun_is_not_judged(lakehouse: Lakehouse) -> None:
+    put(lakehouse, pa.concat_tables(day(100 + i) for i in range(5)), "shop.base")
+    for i in range(3):
+        put(lakehouse, day(i, euros=i > 0))
+    morning = day(3, young=True).slice(0, 200)
+    put(lakehouse, morning)
+    few = run(lakehouse)
+    assert [a.cause for a in few.alerts] == ["amount"]
+    assert "age" not in {f.column for f in few.findings}
+    put(lakehouse, day(3, young=True).slice(200))
+    assert "age" in {f.column for f in run(lakehouse).findings}
