@@ -101,9 +101,10 @@ def newest_source(
     scores, labels = (version or 0 for version in versions)
     clock = now
     if of_data:
-        times = [_newest(lakehouse, inputs.scores, scores, inputs.timestamp)]
+        times = [lakehouse.newest_time(inputs.scores, inputs.timestamp, version=scores)]
         if inputs.labelled_at:
-            times.append(_newest(lakehouse, inputs.labels, labels, inputs.labelled_at))
+            known = lakehouse.newest_time(inputs.labels, inputs.labelled_at, version=labels)
+            times.append(known)
         found = [t for t in times if t is not None]
         clock = min(now, max(found)) if found else now
     return KpiSource(scores, labels, clock)
@@ -230,16 +231,6 @@ def _label(inputs: KpiInputs) -> str:
     text = str(positive).lower() if isinstance(positive, bool) else str(positive)
     same = f"CAST({quote(inputs.label)} AS STRING) = {literal(text)}"
     return f"CASE WHEN {same} THEN 1.0 ELSE 0.0 END"
-
-
-def _newest(lakehouse: Lakehouse, table: TableName, version: int, column: str) -> datetime | None:
-    import pyarrow as pa
-
-    found = lakehouse.query(
-        f"SELECT max(unix_micros(CAST({quote(column)} AS TIMESTAMP))) AS newest "
-        f"FROM {table} VERSION AS OF {version}"
-    ).read_all()["newest"]
-    return found.cast(pa.int64()).cast(pa.timestamp("us", "UTC"))[0].as_py()
 
 
 def _cast(part: pa.Table, schema: pa.Schema) -> pa.Table:

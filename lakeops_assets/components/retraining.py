@@ -167,13 +167,9 @@ def _newest_time(
     policy: RetrainPolicy,
 ) -> datetime | None:
     """Return the newest time of a labelled row; None where that version cannot be read."""
-    time = f"CAST({quote(policy.timestamp)} AS TIMESTAMP)"
+    labelled = f"{quote(spec.label)} IS NOT NULL"
     try:
-        found = lakehouse.query(
-            f"SELECT max({time}) AS newest FROM {features} VERSION AS OF {version} "
-            f"WHERE {quote(spec.label)} IS NOT NULL"
-        )
-        return found.read_all()["newest"][0].as_py()
+        return lakehouse.newest_time(features, policy.timestamp, version=version, where=labelled)
     except LakehouseError:  # its files or its log are gone
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
     from lakeops_assets.lakehouse.meter import Meter
     from lakeops_assets.settings import Settings
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Lakehouse:
@@ -152,6 +156,33 @@ class Lakehouse:
                 {"source": TableAt(self._existing(table), version)},
             )
         )
+
+    def newest_time(
+        self,
+        table: TableName | str,
+        column: str,
+        *,
+        version: int | None = None,
+        where: str | None = None,
+    ) -> datetime | None:
+        """Return the newest value of a column of times or dates, in UTC; None without one.
+
+        Args:
+            table: Table to read.
+            column: The column.
+            version: Delta version; the newest when None.
+            where: Condition in Spark's dialect.
+        """
+        condition = f" WHERE {where}" if where else ""
+        found = self.engine.query(
+            Query(
+                f"SELECT max(unix_micros(CAST({quote(column)} AS TIMESTAMP))) AS newest "
+                f"FROM source{condition}",
+                {"source": TableAt(self._existing(table), version)},
+            )
+        )
+        micros = found.read_all()["newest"][0].as_py()
+        return None if micros is None else EPOCH + timedelta(microseconds=micros)
 
     def changes(self, table: TableName | str, first: int, last: int | None = None) -> ChangesOf:
         """Return the change feed of a table between two versions, as the input of a query."""

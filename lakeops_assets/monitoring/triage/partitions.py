@@ -95,14 +95,6 @@ def read_partitions(
     ]
 
 
-def newest(lakehouse: Lakehouse, traced: TracedTable) -> datetime | None:
-    """Return the newest time of a table; None without a row that has one."""
-    time = f"CAST({quote(str(traced.time))} AS TIMESTAMP)"
-    found = lakehouse.query(f"SELECT max(unix_micros({time})) AS newest FROM {traced.table}")
-    micros = found.read_all()["newest"][0].as_py()
-    return None if micros is None else instant(micros)
-
-
 def _left_out(column: str, traced: TracedTable) -> bool:
     return column.startswith(PROVENANCE) or column == traced.time or column in traced.ignored
 

@@ -12,7 +12,7 @@ from lakeops_assets.monitoring.errors import MonitorSpecError
 from lakeops_assets.monitoring.granularity import Granularity
 from lakeops_assets.monitoring.triage.lineage import Lineage, Origin
 from lakeops_assets.monitoring.triage.moves import Move, moves
-from lakeops_assets.monitoring.triage.partitions import PROVENANCE, newest, read_partitions
+from lakeops_assets.monitoring.triage.partitions import PROVENANCE, read_partitions
 
 # Partitions of the reference: four weeks of days, so that each day of the week is in it.
 REFERENCE = 28
@@ -108,8 +108,8 @@ def triage(
     present = [t for t in tables if t.time and lakehouse.exists(t.table)]
     # When rows were ingested says nothing of how far their own time has come.
     own = [t for t in present if not str(t.time).startswith(PROVENANCE)] or present
-    times = [at for t in own if (at := newest(lakehouse, t)) is not None]
-    latest = max(times, default=start)
+    times = [lakehouse.newest_time(t.table, str(t.time)) for t in own]
+    latest = max((at for at in times if at is not None), default=start)
     # A partition is complete when the newest time of all tables is near its end or beyond.
     asked = [at for at in asked if at + step <= latest + step / NEAR_THE_END]
     moved: list[Move] = []
