@@ -36,7 +36,7 @@ def merge(a: Sketch, b: Sketch) -> Sketch:
     """
     if a.column != b.column:
         raise ValueError(f"{a.column.name} and {b.column.name} are different columns")
-    sizes = _values(a), _values(b)
+    sizes = a.present, b.present
     quantiles, median = _quantiles(a, b, sizes)
     avg, stddev = _moments(a, b, sizes)
     items, certain = _items(a, b)
@@ -60,11 +60,6 @@ def merge(a: Sketch, b: Sketch) -> Sketch:
         max_length=_extreme(max, a.max_length, b.max_length),
         avg_length=sum(v * n for v, n in known) / sum(n for _, n in known) if known else None,
     )
-
-
-def _values(sketch: Sketch) -> int:
-    """Return how many values the statistics were made of."""
-    return sketch.count - sketch.nulls - (sketch.nan or 0)
 
 
 def _moments(a: Sketch, b: Sketch, sizes: tuple[int, int]) -> tuple[float | None, float | None]:

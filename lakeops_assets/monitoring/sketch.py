@@ -87,6 +87,11 @@ class Sketch:
     avg_length: float | None = None
     custom: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def present(self) -> int:
+        """Values that the statistics were made of."""
+        return self.count - self.nulls - (self.nan or 0)
+
 
 @dataclass(frozen=True)
 class GroupSketch:

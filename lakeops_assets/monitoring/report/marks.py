@@ -13,7 +13,7 @@ from html import escape
 
 from lakeops_assets.monitoring.report.value import Distribution, Line
 
-WIDTH, HEIGHT, SPARK_HEIGHT = 560, 96, 44
+WIDTH, HEIGHT = 560, 96
 MARGIN = 6
 BINS = 40
 CATEGORIES = 8

@@ -225,10 +225,6 @@ def _null_share(sketch: Sketch) -> float:
     return sketch.nulls / sketch.count if sketch.count else 0.0
 
 
-def _present(sketch: Sketch) -> int:
-    return sketch.count - sketch.nulls - (sketch.nan or 0)
-
-
 def _largest(
     distance: Callable[[Sketch, Sketch], float | None], past: Sequence[Sketch], whole: Sketch
 ) -> float:
@@ -248,12 +244,12 @@ def _numbers_apart(a: Sketch, b: Sketch) -> float | None:
 def _items_apart(a: Sketch, b: Sketch) -> float | None:
     if not a.items or not b.items:
         return None
-    sides = [statistics.Items(dict(s.items or ()), _present(s)) for s in (a, b)]
+    sides = [statistics.Items(dict(s.items or ()), s.present) for s in (a, b)]
     return statistics.js_distance(*statistics.align(*sides))
 
 
 def _by_chance(kind: ColumnKind, a: Sketch, b: Sketch) -> float:
-    n = max(1, _present(a)), max(1, _present(b))
+    n = max(1, a.present), max(1, b.present)
     if kind == ColumnKind.NUMERIC:
         return statistics.mean_by_chance(*n, CHANCE)
     categories = min(max(a.distinct or 1, b.distinct or 1), FREQUENT_ITEMS + 1)

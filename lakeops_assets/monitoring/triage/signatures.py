@@ -147,5 +147,5 @@ def best_shift(a: Sequence[int], b: Sequence[int]) -> tuple[int, float]:
 
 
 def _shares(sketch: Sketch) -> dict[str, float]:
-    present = max(1, sketch.count - sketch.nulls)
+    present = max(1, sketch.present)
     return {item: n / present for item, n in sketch.items or ()}
