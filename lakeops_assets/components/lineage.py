@@ -10,14 +10,14 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 from lakeops_assets.components.names import TABLE_NAME
 from lakeops_assets.features import FeatureSpec
 from lakeops_assets.features.lineage import Origins, point_in_time_origins, sql_origins
-from lakeops_assets.features.point_in_time import PointInTimeSpec, decode
+from lakeops_assets.features.point_in_time import PointInTimeSpec
 from lakeops_assets.lakehouse import Lakehouse, TableName
 from lakeops_assets.monitoring.triage import Lineage, Origin, TracedTable
+from lakeops_assets.monitoring.triage.partitions import PROVENANCE
 
 # Metadata of an asset: what its columns are made of, for whoever walks upstream.
 TRACED = "lakeops/traced"
 INGESTED_AT = "_ingested_at"
-PROVENANCE = "_"
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,7 @@ def _ancestors(graph: AssetGraph, key: dg.AssetKey) -> set[dg.AssetKey]:
 
 
 def _declared(graph: AssetGraph, key: dg.AssetKey) -> Any:
-    metadata = graph.get(key).metadata
-    value = metadata.get(TRACED)
-    instance = getattr(value, "instance", None)
-    if instance is not None:
-        return instance
-    plain = metadata.get("lakeops/point_in_time")
-    return decode(getattr(plain, "value", plain)) if plain is not None else None
+    return getattr(graph.get(key).metadata.get(TRACED), "instance", None)
 
 
 def _origins(lakehouse: Lakehouse, definition: Any, columns: Sequence[str]) -> Origins:

@@ -1,6 +1,7 @@
 """Rows and past events become features as they were known at an instant."""
 
 import dagster as dg
+from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValue
 from pydantic import Field
 
 from lakeops_assets import settings
@@ -11,6 +12,7 @@ from lakeops_assets.components.contract_checks import (
     contract_metadata,
     require_inputs,
 )
+from lakeops_assets.components.lineage import TRACED
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
 from lakeops_assets.components.resources import LakeopsResource
@@ -155,6 +157,7 @@ class PointInTimeFeatures(dg.Component, dg.Model, dg.Resolvable):
                 LAYER: "silver",
                 "lead": self.lead,
                 POINT_IN_TIME: point_in_time.encode(spec),
+                TRACED: ObjectMetadataValue(spec),
                 "sql": dg.MetadataValue.md(f"```sql\n{example}\n```"),
                 **contract_metadata(contract),
             },

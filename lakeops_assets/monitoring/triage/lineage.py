@@ -66,8 +66,17 @@ class Lineage:
             return traced.origins.get(of.column, ())
         return tuple(dict.fromkeys(o for found in traced.origins.values() for o in found))
 
-    def paths(self, to: Origin) -> dict[Origin, tuple[Origin, ...]]:
+    @cached_property
+    def _paths(self) -> dict[Origin, Mapping[Origin, tuple[Origin, ...]]]:
+        return {}
+
+    def paths(self, to: Origin) -> Mapping[Origin, tuple[Origin, ...]]:
         """Return everything that a column is made of, with the shortest way from there to it."""
+        if to not in self._paths:
+            self._paths[to] = self._walked(to)
+        return self._paths[to]
+
+    def _walked(self, to: Origin) -> dict[Origin, tuple[Origin, ...]]:
         found: dict[Origin, tuple[Origin, ...]] = {to: (to,)}
         # From column to column first: the way that names columns says more than a shorter one.
         for by_rows in (False, True):
