@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from lakeops_assets.settings import Settings
 
 Products = Annotated[list[str] | None, typer.Argument(help="Products; all when none is named.")]
+MonitorTable = Annotated[
+    str, typer.Option(help="Monitored table; the one with predictions by default.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

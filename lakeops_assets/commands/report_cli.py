@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lakeops_assets.commands.console import AsJson, load_settings, print_json
+from lakeops_assets.commands.console import AsJson, MonitorTable, load_settings, print_json
 
 
 def register(app: typer.Typer) -> None:
@@ -17,9 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def report(
     product: Annotated[str, typer.Argument(help="Product with the monitor.")],
-    table: Annotated[
-        str, typer.Option(help="Monitored table; the one with predictions by default.")
-    ] = "",
+    table: MonitorTable = "",
     output: Annotated[Path | None, typer.Option(help="File to write instead.")] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     as_json: AsJson = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lakeops_assets.commands.console import AsJson, load_settings, print_json
+from lakeops_assets.commands.console import AsJson, MonitorTable, load_settings, print_json
 
 
 def register(app: typer.Typer) -> None:
@@ -17,9 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def triage(
     product: Annotated[str, typer.Argument(help="Product whose monitor alerts.")],
-    table: Annotated[
-        str, typer.Option(help="Monitored table; the one with predictions by default.")
-    ] = "",
+    table: MonitorTable = "",
     window: Annotated[
         datetime | None, typer.Option(help="Start of a window, in UTC; the newest by default.")
     ] = None,
