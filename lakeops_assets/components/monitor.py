@@ -280,8 +280,7 @@ def causes(
     if not result.alerts or not monitored.spec.granularities:
         return [], {}
     graph = graph_of(context)
-    columns = [column for alert in result.alerts for column in alert.columns]
-    answer = ask(lakeops, graph, monitored, columns=columns)
+    answer = ask(lakeops, graph, monitored, alerts=result.alerts)
     found: dict[str, Any] = {"triage": dg.MetadataValue.md(suspects_table(answer))}
     if not answer.triage.suspects:
         return ["nothing upstream moved"], found

@@ -36,9 +36,8 @@ def alerting(lakehouse: Lakehouse, graph: AssetGraph, product: str) -> list[Aler
         table, spec = monitored.table, monitored.spec
         if monitored.product != product or spec.kind != "inference_log" or not spec.granularities:
             continue
-        newest = monitoring.newest_window(lakehouse, table, spec)
         alerts = monitoring.current_alerts(lakehouse, table, spec, monitored.rules)
-        found += [Alerting(newest, str(alert)) for alert in alerts if newest is not None]
+        found += [Alerting(alert.start, str(alert)) for alert in alerts]
     return found
 
 

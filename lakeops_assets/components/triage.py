@@ -72,7 +72,7 @@ def ask(
     monitored: MonitoredTable,
     *,
     start: datetime | None = None,
-    columns: Sequence[str] = (),
+    alerts: Sequence[monitoring.Alert] = (),
 ) -> Answer:
     """Return what moved upstream of a monitored table in a window, the likeliest cause first.
 
@@ -80,9 +80,10 @@ def ask(
         lakeops: Where tables and models are.
         graph: What the tables are made of.
         monitored: The table and its monitor.
-        start: Start of a window of the first granularity. When None, the newest one and those
-            before it in which the same columns had drifted, and one more.
-        columns: Columns that alerted; all when empty.
+        start: Start of a window of the first granularity. When None, the newest one and
+            those before it in which the same columns had drifted, and one more.
+        alerts: Alerts of the table: the question is about their window and their columns, and
+            without one about the newest window and all columns.
 
     Raises:
         MonitorSpecError: The monitor has no windows of time, or no such window.
@@ -94,11 +95,12 @@ def ask(
             "timestamp and granularities"
         )
     granularity = monitoring.Granularity.parse(spec.granularities[0])
-    last = _window(lakehouse, table, granularity, start)
+    last = alerts[0].start if alerts else _window(lakehouse, monitored, start)
     begin = last if start else monitoring.moved_since(lakehouse, table, spec, monitored.rules, last)
     window = (begin, granularity.end(last))
     label = [spec.label_col] if spec.label_col else []
     lineage = lineage_of(graph, lakehouse, table, ignored=label)
+    columns = [column for alert in alerts for column in alert.columns]
     found = triage(lakehouse, lineage, table, window, columns=columns)
     scored = scored_before(graph, table)
     if scored is None:
@@ -117,26 +119,18 @@ def ask(
     return Answer(found, effects, "")
 
 
-def _window(
-    lakehouse: Lakehouse,
-    table: TableName,
-    granularity: monitoring.Granularity,
-    start: datetime | None,
-) -> datetime:
-    profile = table.beside("profile_metrics")
-    there = lakehouse.query(
-        f"SELECT DISTINCT window.start AS start FROM {profile} WHERE log_type = 'INPUT' "
-        f"AND granularity = '{granularity.text}' ORDER BY start"
-    )
-    starts = [at for at in there.read_all()["start"].to_pylist() if at is not None]
+def _window(lakehouse: Lakehouse, monitored: MonitoredTable, start: datetime | None) -> datetime:
+    """Return the start of a window that is there; the newest when none is named."""
+    table, spec = monitored.table, monitored.spec
+    starts = monitoring.profiled_windows(lakehouse, table, spec)
     if start is None and starts:
         return starts[-1]
     if start is not None and start in starts:
         return start
     newest = ", ".join(f"{at:%Y-%m-%d %H:%M}" for at in starts[-3:]) or "none"
     raise monitoring.MonitorSpecError(
-        f"{table} has no window of {granularity.text} that starts at {start}; the newest start "
-        f"at: {newest}"
+        f"{table} has no window of {spec.granularities[0]} that starts at {start}; the newest "
+        f"start at: {newest}"
     )
 
 

@@ -12,6 +12,7 @@ from lakeops_assets.monitoring.errors import MonitorSpecError
 from lakeops_assets.monitoring.estimate import EstimateError, estimate_errors
 from lakeops_assets.monitoring.findings import DriftFinding, Thresholds
 from lakeops_assets.monitoring.granularity import Granularity, GranularityError
+from lakeops_assets.monitoring.judging import moved_since, profiled_windows
 from lakeops_assets.monitoring.kpi import (
     KpiDecision,
     KpiSpec,
@@ -24,13 +25,7 @@ from lakeops_assets.monitoring.kpi import (
 )
 from lakeops_assets.monitoring.kpi_table import KpiSource, read_source, read_windows, write_windows
 from lakeops_assets.monitoring.merge import merge
-from lakeops_assets.monitoring.monitor import (
-    MonitorResult,
-    current_alerts,
-    moved_since,
-    newest_window,
-    refresh,
-)
+from lakeops_assets.monitoring.monitor import MonitorResult, current_alerts, refresh
 from lakeops_assets.monitoring.profile import profile, profile_schema
 from lakeops_assets.monitoring.replay import Firing, Replay, in_words, replay
 from lakeops_assets.monitoring.scan import scan
@@ -76,9 +71,9 @@ __all__ = [
     "merge",
     "monitored_columns",
     "moved_since",
-    "newest_window",
     "profile",
     "profile_schema",
+    "profiled_windows",
     "read_source",
     "read_windows",
     "refresh",

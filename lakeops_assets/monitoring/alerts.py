@@ -63,12 +63,14 @@ class Alert:
         findings: Its finding in the newest window, and those of the columns that drifted with it.
         drifted: In how many of the windows that were looked at the cause is significant.
         windows: How many were looked at.
+        start: Start of the newest of them, which it is about.
     """
 
     cause: str
     findings: tuple[DriftFinding, ...]
     drifted: int
     windows: int
+    start: datetime
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -122,4 +124,5 @@ def alerts(
     )
     alerting.sort(key=lambda f: f.strength, reverse=True)
     groups = grouped(lakehouse, sides, alerting, rules.same_cause)
-    return tuple(Alert(g[0].column, g, drifted[g[0].column], len(windows)) for g in groups)
+    start = windows[0].start
+    return tuple(Alert(g[0].column, g, drifted[g[0].column], len(windows), start) for g in groups)

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
 from typing import TYPE_CHECKING
 
 from lakeops_assets.lakehouse import (
     Commit,
     Lakehouse,
     LakehouseError,
-    TableAt,
     TableName,
     TableNotFoundError,
 )
-from lakeops_assets.monitoring.alerts import Alert, AlertRules, alerts
+from lakeops_assets.monitoring.alerts import Alert, AlertRules
 from lakeops_assets.monitoring.drifting import existing_windows, write_drift
 from lakeops_assets.monitoring.errors import MonitorSpecError
-from lakeops_assets.monitoring.findings import DriftFinding, read_findings
+from lakeops_assets.monitoring.findings import DriftFinding
+from lakeops_assets.monitoring.judging import judge
 from lakeops_assets.monitoring.measures import check_aggregates
-from lakeops_assets.monitoring.profile import TABLE_ROW
 from lakeops_assets.monitoring.profiling import Scope, profiled_rows, scope_of
 from lakeops_assets.monitoring.spec import MonitorSpec
 from lakeops_assets.monitoring.state import Baseline, State, recorded, unchanged, write
 from lakeops_assets.monitoring.statements import columns_of
-from lakeops_assets.monitoring.windows import Window, named
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-# The newest window is judged when it has this share of the rows that so many before it have in the
-# middle, or when there is one after it.
-FILLED = 0.8
-USUAL = 8
-# How many windows an alert is followed back.
-MOST_BACK = 8
 
 
 @dataclass(frozen=True)
@@ -142,7 +130,7 @@ def refresh(
         lakehouse.at(profile_table, profiled.version),
         lakehouse.at(drift_table, drifted.version),
     )
-    found, raised = _judged(
+    found, raised = judge(
         lakehouse, name, at, compared, spec, rules or AlertRules(), existing, metrics
     )
     windows = {window for _, window in existing}
@@ -179,94 +167,7 @@ def current_alerts(
     metrics = (lakehouse.at(profile_table, version), lakehouse.at(drift_table))
     compared = _baseline(lakehouse, spec, None, None)
     at = _version(lakehouse, table)
-    return _judged(lakehouse, table, at, compared, spec, rules, existing, metrics)[1]
-
-
-def newest_window(lakehouse: Lakehouse, table: TableName, spec: MonitorSpec) -> datetime | None:
-    """Return the start of the newest window of the first granularity; None without one."""
-    profile_table = table.beside("profile_metrics")
-    if not lakehouse.exists(profile_table):
-        return None
-    version = lakehouse.version(profile_table) or 0
-    existing = existing_windows(lakehouse, profile_table, version, spec)
-    first = spec.granularities[0] if spec.granularities else None
-    return max((w.start for _, w in existing if w.granularity == first), default=None)
-
-
-def moved_since(
-    lakehouse: Lakehouse, table: TableName, spec: MonitorSpec, rules: AlertRules, start: datetime
-) -> datetime:
-    """Return the window before the first of those up to one in which the same columns drifted.
-
-    An alert needs several windows, and what happens at the end of a window does not show in it. So
-    what caused an alert is older than the newest window.
-
-    Args:
-        lakehouse: Where the tables are.
-        table: Monitored table.
-        spec: What is monitored.
-        rules: What is significant.
-        start: Start of the window to go back from.
-    """
-    profile_table, drift_table = table.beside("profile_metrics"), table.beside("drift_metrics")
-    version = lakehouse.version(profile_table) or 0
-    existing = existing_windows(lakehouse, profile_table, version, spec)
-    first = spec.granularities[0] if spec.granularities else None
-    windows = {w for _, w in existing if w.granularity == first and w.start <= start}
-    newest = sorted(windows, key=lambda w: w.start)[: -MOST_BACK - 1 : -1]
-    metrics = (lakehouse.at(profile_table, version), lakehouse.at(drift_table))
-    found = read_findings(lakehouse, *metrics, spec, newest, rules.thresholds)
-    since, drifted = start, None
-    for window in newest:
-        columns = {f.column for f in found.get(window.start, ()) if f.level == "significant"}
-        drifted = columns if drifted is None else drifted & columns
-        since = window.start
-        if not drifted:
-            break
-    return since
-
-
-def _judged(
-    lakehouse: Lakehouse,
-    table: TableName,
-    version: int,
-    baseline: Baseline | None,
-    spec: MonitorSpec,
-    rules: AlertRules,
-    existing: Sequence[tuple[tuple[str | None, ...], Window]],
-    metrics: tuple[TableAt, TableAt],
-) -> tuple[tuple[DriftFinding, ...], tuple[Alert, ...]]:
-    """Return findings and alerts of the newest window of the first granularity."""
-    first = spec.granularities[0] if spec.granularities else None
-    of_first = sorted({w for _, w in existing if w.granularity == first}, key=lambda w: w.start)
-    if of_first and not _is_filled(lakehouse, metrics[0], spec, of_first):
-        of_first.pop()
-    newest = of_first[: -rules.windows - 1 : -1]
-    if baseline is None or not newest:
-        return (), ()
-    found = read_findings(lakehouse, *metrics, spec, newest, rules.thresholds)
-    raised = alerts(lakehouse, table, version, baseline, spec, rules, newest, found)
-    return found.get(newest[0].start, ()), raised
-
-
-def _is_filled(
-    lakehouse: Lakehouse, profile: TableAt, spec: MonitorSpec, windows: Sequence[Window]
-) -> bool:
-    """Return whether the newest window has about as many rows as those before it.
-
-    A week that has begun on a Sunday evening is not like a week, whatever the data.
-    """
-    if len(windows) < 2 or windows[-1].granularity is None:
-        return True
-    some = named(windows[-USUAL - 1 :])
-    rows = lakehouse.query(
-        "SELECT window.start AS start, max(count) AS count FROM profile WHERE log_type = 'INPUT' "
-        f"AND column_name = '{TABLE_ROW}' AND slice_key IS NULL AND ({some}) "
-        "GROUP BY 1 ORDER BY 1",
-        {"profile": profile},
-    )
-    *before, newest = rows.read_all()["count"].to_pylist()
-    return not before or newest >= FILLED * median(before)
+    return judge(lakehouse, table, at, compared, spec, rules, existing, metrics)[1]
 
 
 def _version(lakehouse: Lakehouse, table: TableName) -> int:

@@ -17,6 +17,7 @@ from lakeops_assets.monitoring import (
     MonitorSpec,
     MonitorSpecError,
     Thresholds,
+    profiled_windows,
     refresh,
 )
 from lakeops_assets.monitoring.causes import association, missing_together
@@ -136,5 +137,10 @@ def test_a_window_that_has_just_begun_is_not_judged(lakehouse: Lakehouse) -> Non
     few = run(lakehouse)
     assert [a.cause for a in few.alerts] == ["amount"]
     assert "age" not in {f.column for f in few.findings}
+    # The alert is about the day before, whatever has begun since.
+    yesterday = START + timedelta(days=2)
+    assert [a.start for a in few.alerts] == [yesterday]
+    newest = profiled_windows(lakehouse, lakehouse.name("shop.orders"), SPEC)[-1]
+    assert newest == yesterday + timedelta(days=1)
     put(lakehouse, day(3, young=True).slice(200))
     assert "age" in {f.column for f in run(lakehouse).findings}
