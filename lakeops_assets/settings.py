@@ -45,6 +45,32 @@ class Prices:
 
 
 @dataclass(frozen=True)
+class SparkOptions:
+    """How the Spark engine starts; other engines do not read it.
+
+    Attributes:
+        remote: Address of a Spark Connect server, `sc://...`; a local Spark when empty
+            (`LAKEOPS_SPARK_REMOTE`).
+        memory: Of a local Spark, such as `2g` (`LAKEOPS_SPARK_MEMORY`).
+        cache: Where what is fetched once stays (`LAKEOPS_CACHE`).
+        ivy_settings: File with Ivy's settings, to fetch Delta's jars from a mirror
+            (`LAKEOPS_IVY_SETTINGS`).
+        on_databricks: This is a Databricks cluster, which has a session
+            (`DATABRICKS_RUNTIME_VERSION` is set there).
+        confs: Further settings of the session (`LAKEOPS_SPARK_CONF`, `key=value;key=value`).
+        java_home: Java of a local Spark (`JAVA_HOME`); the one on `PATH` when empty.
+    """
+
+    remote: str = ""
+    memory: str = "2g"
+    cache: Path = Path("~/.cache/lakeops").expanduser()  # noqa: RUF009 - a constant
+    ivy_settings: str = ""
+    on_databricks: bool = False
+    confs: tuple[tuple[str, str], ...] = ()
+    java_home: str = ""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Where state lives and under which names; built by `load`.
 
@@ -61,6 +87,7 @@ class Settings:
         mlflow_url: Where the MLflow UI answers (`LAKEOPS_MLFLOW_URL`); only used for links.
         dagster_url: Where the Dagster UI answers (`LAKEOPS_DAGSTER_URL`); only used for links.
         prices: What computing costs.
+        spark: How the Spark engine starts.
     """
 
     project: Path
@@ -74,6 +101,7 @@ class Settings:
     mlflow_url: str
     dagster_url: str
     prices: Prices = Prices()
+    spark: SparkOptions = SparkOptions()
 
     @property
     def lakehouse_root(self) -> Path:
@@ -142,7 +170,48 @@ def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Setti
             _price(env, "LAKEOPS_PRICE_GIGABYTE", Prices.gigabyte),
             env.get("LAKEOPS_CURRENCY") or Prices.currency,
         ),
+        spark=spark_options(env),
     )
+
+
+def spark_options(env: Mapping[str, str] | None = None) -> SparkOptions:
+    """Read how the Spark engine starts.
+
+    Args:
+        env: Variables to read instead of those of this process.
+
+    Raises:
+        SettingsError: The address is none of Spark Connect, or the memory is no size.
+    """
+    env = os.environ if env is None else env
+    remote = env.get("LAKEOPS_SPARK_REMOTE") or SparkOptions.remote
+    if remote and not remote.startswith("sc://"):
+        raise SettingsError(
+            f"LAKEOPS_SPARK_REMOTE is {remote!r}: the address of a Spark Connect server starts "
+            "with sc://, such as sc://localhost:15002"
+        )
+    memory = env.get("LAKEOPS_SPARK_MEMORY") or SparkOptions.memory
+    if not re.fullmatch(r"[1-9][0-9]*[mgMG]", memory):
+        raise SettingsError(f"LAKEOPS_SPARK_MEMORY is {memory!r}: write a size such as 2g or 800m")
+    cache = env.get("LAKEOPS_CACHE")
+    return SparkOptions(
+        remote=remote,
+        memory=memory,
+        cache=Path(cache).expanduser().resolve() if cache else SparkOptions.cache,
+        ivy_settings=env.get("LAKEOPS_IVY_SETTINGS") or SparkOptions.ivy_settings,
+        on_databricks=bool(env.get("DATABRICKS_RUNTIME_VERSION")),
+        confs=_pairs(env.get("LAKEOPS_SPARK_CONF") or ""),
+        java_home=env.get("JAVA_HOME") or SparkOptions.java_home,
+    )
+
+
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = [part.partition("=") for part in text.split(";") if part.strip()]
+    if wrong := [key for key, equals, _ in pairs if not equals or not key.strip()]:
+        raise SettingsError(
+            f"LAKEOPS_SPARK_CONF has {wrong[0]!r}: write key=value pairs with ; between them"
+        )
+    return tuple((key.strip(), value.strip()) for key, _, value in pairs)
 
 
 def switch_off_telemetry() -> None:

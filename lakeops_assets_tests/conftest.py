@@ -15,6 +15,12 @@ from lakeops_assets.lakehouse.engines import ENGINES
 
 settings.switch_off_telemetry()
 
+# Generated code pays off with more rows than these tests have.
+FEW_ROWS = (
+    ("spark.sql.codegen.wholeStage", "false"),
+    ("spark.sql.codegen.factoryMode", "NO_CODEGEN"),
+)
+
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> settings.Settings:
@@ -30,10 +36,11 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> settings.Settings
 
 @pytest.fixture(params=ENGINES)
 def lakehouse(request: pytest.FixtureRequest, config: settings.Settings) -> Lakehouse:
-    """An empty lakehouse, once per engine."""
+    """An empty lakehouse, once per engine. All tests of a process share one Spark session."""
     from dataclasses import replace
 
-    return open_lakehouse(replace(config, engine=request.param))
+    quick = replace(config.spark, confs=FEW_ROWS)
+    return open_lakehouse(replace(config, engine=request.param, spark=quick))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from pydantic import Field, PrivateAttr
 
 from lakeops_assets.lakehouse import Lakehouse, open_lakehouse
 from lakeops_assets.lakehouse.meter import Meter
-from lakeops_assets.settings import Prices, Settings
+from lakeops_assets.settings import Prices, Settings, SparkOptions, spark_options
 
 if TYPE_CHECKING:
     from lakeops_assets.models import ModelRegistry
@@ -39,6 +40,10 @@ class LakeopsResource(dg.ConfigurableResource):
     )
     currency: str = Field(default=Prices.currency, description="Currency of the prices.")
 
+    spark_remote: str = Field(default="", description="Spark Connect server; local when empty.")
+    spark_memory: str = Field(default=SparkOptions.memory, description="Memory of a local Spark.")
+    spark_conf: dict[str, str] = Field(default={}, description="Further settings of Spark.")
+
     _meter: Meter = PrivateAttr(default_factory=Meter)
 
     @classmethod
@@ -58,6 +63,9 @@ class LakeopsResource(dg.ConfigurableResource):
             price_cpu_hour=settings.prices.cpu_hour,
             price_gigabyte=settings.prices.gigabyte,
             currency=settings.prices.currency,
+            spark_remote=settings.spark.remote,
+            spark_memory=settings.spark.memory,
+            spark_conf=dict(settings.spark.confs),
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -83,6 +91,12 @@ class LakeopsResource(dg.ConfigurableResource):
             mlflow_url=self.mlflow_url,
             dagster_url=self.dagster_url,
             prices=Prices(self.price_cpu_hour, self.price_gigabyte, self.currency),
+            spark=replace(
+                spark_options(),  # what else there is to say is of the machine that a step runs on
+                remote=self.spark_remote,
+                memory=self.spark_memory,
+                confs=tuple(self.spark_conf.items()),
+            ),
         )
 
     def lakehouse(self) -> Lakehouse:

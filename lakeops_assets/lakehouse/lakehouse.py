@@ -387,5 +387,5 @@ class Lakehouse:
 
 def open_lakehouse(settings: Settings, *, meter: Meter | None = None) -> Lakehouse:
     """Return the lakehouse that the settings describe."""
-    engine = create_engine(settings.engine)
+    engine = create_engine(settings.engine, settings.spark)
     return Lakehouse(settings.lakehouse_root, settings.environment, engine, meter=meter)

@@ -111,7 +111,8 @@ def carry_out(lakehouse: Lakehouse, plan: MaintenancePlan) -> MaintenanceResult:
             )
             removed = len(stored.keys() - lakehouse.stored_files(table).keys())
     if plan.log_from is not None:
-        entries = lakehouse.truncate_log(table, oldest=plan.log_from).files_removed
+        gone = lakehouse.truncate_log(table, oldest=plan.log_from).files
+        entries = sum(file.endswith(".json") for file in gone)
     stored = lakehouse.stored_files(table)
     locked, held = _locked(lakehouse, policy, stored, {v.version: v.needed_by for v in plan.locked})
     return MaintenanceResult(

@@ -18,6 +18,7 @@ from lakeops_assets.models.recipe import Recipe, code_digest, present_environmen
 from lakeops_assets.models.rows import read_rows
 from lakeops_assets.models.split import HELD_OUT
 from lakeops_assets.models.train import train
+from lakeops_assets.settings import spark_options
 
 REQUEST, PREDICTIONS, ENVIRONMENT = "request.json", "predictions.parquet", "environment.json"
 
@@ -29,7 +30,7 @@ def rebuild(folder: Path) -> None:
 
     request = json.loads((folder / REQUEST).read_text())
     recipe = Recipe.from_json(json.dumps(request["recipe"]))
-    engine = create_engine(request["engine"])
+    engine = create_engine(request["engine"], spark_options())
     lakehouse = Lakehouse(Path(request["root"]), request["catalog"], engine)
     table = TableName.parse(recipe.table, catalog=request["catalog"])
     frame = read_rows(lakehouse, recipe.spec, table, recipe.data_version)

@@ -334,6 +334,7 @@ def test_a_large_file_is_left_alone_when_a_few_small_ones_come(lakehouse: Lakeho
     assert lakehouse.row_count(TABLE) == 20_400
 
 
+@pytest.mark.parametrize("lakehouse", ["duckdb"], indirect=True)
 def test_a_row_is_written_again_a_few_times_and_not_each_time(lakehouse: Lakehouse) -> None:
     tiers = replace(POLICY, target_bytes=2**20, vacuum_retention_hours=None)
     lakehouse.create(TABLE, pa.schema([("k", pa.int64()), ("v", pa.int64())]))

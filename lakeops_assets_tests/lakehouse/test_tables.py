@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -79,17 +80,16 @@ def test_vacuum_keeps_the_files_of_named_versions(table: Lakehouse) -> None:
 
 def merged_between(table: Lakehouse, monkeypatch: pytest.MonkeyPatch, first: pa.Table) -> None:
     """Let another process merge rows after the next merge has compared and before it commits."""
-    from lakeops_assets.lakehouse.engines import duckdb
+    engine = importlib.import_module(f"lakeops_assets.lakehouse.engines.{table.engine.name}")
+    compare = engine.differences
 
-    compare = duckdb.differences
-
-    def differences(*args: object, **options: object) -> pa.Table:
-        monkeypatch.setattr(duckdb, "differences", compare)
+    def differences(*args: object, **options: object) -> object:
+        monkeypatch.setattr(engine, "differences", compare)
         found = compare(*args, **options)
         assert table.merge("shop.t", first, ["k"]).written
         return found
 
-    monkeypatch.setattr(duckdb, "differences", differences)
+    monkeypatch.setattr(engine, "differences", differences)
 
 
 def test_two_merges_of_the_same_new_key_make_one_row(
@@ -145,7 +145,8 @@ def test_a_merge_touches_only_rows_that_differ(table: Lakehouse) -> None:
     commit = table.merge("shop.t", pa.table({"k": [2, 3, 4], "v": ["b", "c", "d"]}), ["k"])
     assert (commit.inserted, commit.updated, commit.deleted) == (1, 1, 0)
     metrics = table.history("shop.t", limit=1)[0].metrics
-    assert int(metrics["num_target_rows_updated"]) == 1
+    written = {key.replace("_", "").lower(): value for key, value in metrics.items()}
+    assert int(str(written["numtargetrowsupdated"])) == 1
     assert rows(table) == [
         {"k": 1, "v": "a"},
         {"k": 2, "v": "b"},
@@ -295,7 +296,11 @@ def test_maintenance_keeps_rows_and_the_data_version(table: Lakehouse) -> None:
         ("SELECT 1; SELECT 2", QueryError, "expected one SELECT"),
         ("SELECT FROM WHERE", QueryError, "FROM WHERE"),
         ("SELECT k, v AS k FROM shop.t", QueryError, "more than once"),
-        ("SELECT * FROM read_csv('/etc/passwd')", QueryError, "Permission Error"),
+        (
+            "SELECT * FROM read_csv('/etc/passwd')",
+            QueryError,
+            "(?i)Permission Error|resolve `read_csv`",
+        ),
     ],
 )
 def test_a_bad_statement_gets_a_clear_error(
@@ -323,20 +328,27 @@ def test_a_query_can_be_written_without_passing_through_python(table: Lakehouse)
 
 
 values = st.one_of(st.none(), st.text(max_size=5))
+steps_of_merges = st.lists(
+    st.tuples(st.dictionaries(st.integers(0, 6), values, max_size=5), st.booleans()), max_size=4
+)
+checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(
-    steps=st.lists(
-        st.tuples(st.dictionaries(st.integers(0, 6), values, max_size=5), st.booleans()),
-        max_size=4,
-    )
-)
+@pytest.mark.parametrize("lakehouse", ["duckdb"], indirect=True)
+@settings(max_examples=15, deadline=None, suppress_health_check=checks)
+@given(steps=steps_of_merges)
 def test_merges_behave_like_a_dictionary(lakehouse: Lakehouse, steps: list) -> None:
+    merges_behave_like_a_dictionary(lakehouse, steps)
+
+
+@pytest.mark.parametrize("lakehouse", ["spark"], indirect=True)
+@settings(max_examples=4, deadline=None, suppress_health_check=checks)
+@given(steps=steps_of_merges)
+def test_merges_of_spark_behave_like_a_dictionary(lakehouse: Lakehouse, steps: list) -> None:
+    merges_behave_like_a_dictionary(lakehouse, steps)
+
+
+def merges_behave_like_a_dictionary(lakehouse: Lakehouse, steps: list) -> None:
     name = f"shop.t{os.urandom(6).hex()}"
     lakehouse.create(name, SCHEMA)
     expected: dict[int, str | None] = {}
@@ -352,8 +364,9 @@ def test_merges_behave_like_a_dictionary(lakehouse: Lakehouse, steps: list) -> N
     assert {r["k"]: r["v"] for r in found} == expected
 
 
-def test_of_two_writers_with_one_transaction_one_wins(table: Lakehouse) -> None:
-    """Both read the table before either writes, as two sensors' runs can."""
+@pytest.mark.parametrize("other", ["duckdb"])
+def test_of_two_writers_with_one_transaction_one_wins(table: Lakehouse, other: str) -> None:
+    """Both read the table before either writes, as two sensors' runs can, on any engines."""
     script = textwrap.dedent(
         """
         import sys, time, pathlib
@@ -377,13 +390,14 @@ def test_of_two_writers_with_one_transaction_one_wins(table: Lakehouse) -> None:
     )
     ready = table.root / "ready"
     ready.mkdir()
-    command = [sys.executable, "-c", script, str(table.root), table.engine.name]
+    command = [sys.executable, "-c", script, str(table.root)]
     both = [
-        subprocess.Popen([*command, name, str(ready)], stdout=subprocess.PIPE, text=True)
-        for name in ("one", "two")
+        subprocess.Popen([*command, engine, name, str(ready)], stdout=subprocess.PIPE, text=True)
+        for engine, name in ((table.engine.name, "one"), (other, "two"))
     ]
-    said = sorted(p.communicate(timeout=60)[0].strip() for p in both)
-    assert said == ["True", "conflict"]
+    said = sorted(p.communicate(timeout=120)[0].strip() for p in both)
+    # The second is refused, or comes so late that it sees the first's.
+    assert said in (["True", "conflict"], ["False", "True"])
     assert len(rows(table, "SELECT * FROM shop.t WHERE k = 10")) == 1
     with pytest.raises(ConcurrentWriteError):
         raise ConcurrentWriteError

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 # Where Spark's `userMetadata` stands in the log: one place for both engines.
 METADATA = "userMetadata"
+# Tells a commit of Spark from others of the same moment; readers of the history do not see it.
+COMMIT_ID = "lakeops.commit"
+# How far back a commit is looked for that was just made.
+RECENT = 50
 # Application transaction of every merge: of two that read the same table one is refused. Delta's
 # own check would let one through whose rows are all new, though both may bring the same key.
 MERGE_APP_ID = "lakeops.merge"
@@ -74,6 +78,8 @@ def commit_info(entry: Mapping[str, Any]) -> CommitInfo:
         metadata = json.loads(entry.get(METADATA) or "{}")
     except json.JSONDecodeError:  # free text that somebody else's writer recorded
         metadata = {METADATA: entry[METADATA]}
+    if isinstance(metadata, dict):
+        metadata.pop(COMMIT_ID, None)
     return CommitInfo(
         version=int(entry["version"]),
         timestamp=datetime.fromtimestamp(entry.get("timestamp", 0) / 1000, tz=UTC),
@@ -81,6 +87,14 @@ def commit_info(entry: Mapping[str, Any]) -> CommitInfo:
         metrics=dict(entry.get("operationMetrics") or {}),
         metadata=metadata if isinstance(metadata, dict) else {METADATA: str(metadata)},
     )
+
+
+def version_of(location: str, identifier: str) -> int | None:
+    """Return the version of the commit with an identifier; None when the table has none."""
+    for entry in open_table(location).history(RECENT):
+        if f'"{COMMIT_ID}": "{identifier}"' in entry.get(METADATA, ""):
+            return int(entry["version"])
+    return None
 
 
 def already_committed(table: DeltaTable, transaction: Transaction | None) -> Commit | None:
@@ -98,9 +112,11 @@ def already_committed(table: DeltaTable, transaction: Transaction | None) -> Com
 
 
 def commit_properties(
-    *transactions: Transaction | None, metadata: Mapping[str, str] | None
+    *transactions: Transaction | None,
+    metadata: Mapping[str, str] | None,
+    retries: int | None = None,
 ) -> CommitProperties:
-    """Return what a commit carries besides its rows."""
+    """Return what a commit carries besides its rows, and how often it may be tried again."""
     from deltalake import CommitProperties
     from deltalake import Transaction as DeltaTransaction
 
@@ -110,6 +126,7 @@ def commit_properties(
         if metadata
         else None,
         app_transactions=carried or None,
+        max_commit_retries=retries,
     )
 
 
@@ -120,8 +137,9 @@ def write_rows(
     *transactions: Transaction | None,
     metadata: Mapping[str, str] | None,
     evolve: bool,
+    at_once: bool = False,
 ) -> Commit:
-    """Append rows to a table, or replace its rows."""
+    """Append rows to a table, or replace its rows; `at_once`: only as its very next version."""
     from deltalake import write_deltalake
 
     schema_mode = None if not evolve else "merge" if mode == "append" else "overwrite"
@@ -132,7 +150,9 @@ def write_rows(
             rows.reader(),
             mode=mode,
             schema_mode=schema_mode,
-            commit_properties=commit_properties(*transactions, metadata=metadata),
+            commit_properties=commit_properties(
+                *transactions, metadata=metadata, retries=0 if at_once else None
+            ),
         )
     return Commit(int(table.version()), inserted=rows.count, deleted=removed)
 

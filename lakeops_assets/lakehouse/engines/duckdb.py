@@ -10,22 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakeops_assets.lakehouse.engines.arrow import Counted, as_reader, conform
+from lakeops_assets.lakehouse.engines.delta_log import DeltaLog
 from lakeops_assets.lakehouse.engines.deltars import (
     DELETE,
     MERGE_APP_ID,
     already_committed,
-    commit_info,
     delete_keys,
     delete_rows,
     merge_rows,
     open_table,
     replace_rows,
     schema_of,
-    truncate_log,
     write_errors,
     write_rows,
 )
-from lakeops_assets.lakehouse.engines.deltars_files import data_files, feed_gap, stored_files
 from lakeops_assets.lakehouse.engines.duckdb_query import (
     BATCH_ROWS,
     NEW,
@@ -42,7 +40,6 @@ from lakeops_assets.lakehouse.engines.protocol import (
     Capabilities,
     Capability,
     Commit,
-    CommitInfo,
     Maintenance,
     Query,
     Source,
@@ -51,7 +48,6 @@ from lakeops_assets.lakehouse.engines.protocol import (
 )
 from lakeops_assets.lakehouse.errors import (
     ConcurrentWriteError,
-    LakehouseError,
     SchemaError,
 )
 
@@ -60,11 +56,9 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 MERGE_ATTEMPTS = 10
-# delta-rs would delete old entries of the log by itself, with versions that models still need.
-PROPERTIES = {"delta.enableChangeDataFeed": "true", "delta.enableExpiredLogCleanup": "false"}
 
 
-class DuckDBEngine:
+class DuckDBEngine(DeltaLog):
     """Implements `Engine` on one machine."""
 
     name = "duckdb"
@@ -80,53 +74,6 @@ class DuckDBEngine:
         ),
         distributed=Capability(available=False, reason="DuckDB runs in this process"),
     )
-
-    # Looking
-
-    def exists(self, location: str) -> bool:
-        """Return whether a Delta table is at the location."""
-        from deltalake import DeltaTable
-
-        return DeltaTable.is_deltatable(location)
-
-    def version(self, location: str) -> int:
-        """Return the newest Delta version."""
-        return int(open_table(location).version())
-
-    def schema(self, location: str, version: int | None = None) -> pa.Schema:
-        """Return the columns, with their descriptions as field metadata `comment`."""
-        return schema_of(open_table(location, version))
-
-    def row_count(self, location: str, version: int | None = None) -> int:
-        """Return the number of rows, from statistics where the log has them."""
-        return int(open_table(location, version).count())
-
-    def size_bytes(self, location: str) -> int:
-        """Return the size of the newest version's data files."""
-        import pyarrow as pa
-
-        actions = pa.table(open_table(location).get_add_actions(flatten=True))
-        return sum(actions["size_bytes"].to_pylist())
-
-    def files(self, location: str, version: int | None = None) -> tuple[str, ...]:
-        """Return the data files of a version, relative to the table."""
-        return data_files(open_table(location, version))
-
-    def stored_files(self, location: str) -> Mapping[str, int]:
-        """Return every file in the table's folder with its size: data, change feed and log."""
-        return stored_files(location)
-
-    def history(self, location: str, limit: int | None = None) -> list[CommitInfo]:
-        """Return commits, newest first."""
-        return [commit_info(entry) for entry in open_table(location).history(limit)]
-
-    def feed_gap(self, location: str, first: int, last: int) -> str:
-        """Return why the change feed of some versions is not whole any more; empty when it is."""
-        return feed_gap(location, first, last)
-
-    def transaction_version(self, location: str, app_id: str) -> int | None:
-        """Return the last version that a writer committed; None before its first."""
-        return open_table(location).transaction_version(app_id)
 
     # Reading
 
@@ -152,34 +99,6 @@ class DuckDBEngine:
         return pa.RecordBatchReader.from_batches(result.schema, batches())
 
     # Writing
-
-    def create(
-        self,
-        location: str,
-        schema: pa.Schema,
-        *,
-        description: str = "",
-        partition_by: Sequence[str] = (),
-    ) -> None:
-        """Create an empty table with its change feed on; does nothing where one exists."""
-        from deltalake import DeltaTable
-        from deltalake.exceptions import DeltaError
-
-        if self.exists(location):
-            return
-        try:
-            DeltaTable.create(
-                location,
-                schema,
-                mode="ignore",
-                partition_by=list(partition_by) or None,
-                description=description or None,
-                configuration=PROPERTIES,
-            )
-        except DeltaError as error:
-            if self.exists(location):  # another process created it in the same moment
-                return
-            raise LakehouseError(f"cannot create a table at {location}: {error}") from error
 
     def append(
         self,
@@ -296,9 +215,12 @@ class DuckDBEngine:
         evolve: bool,
     ) -> Commit:
         if all_new(changed):
-            # No file of the table has to be rewritten, nor read again.
+            # No file of the table has to be rewritten, nor read again. Any other commit since may
+            # have brought the same keys: Spark's merges do not carry the transaction of ours.
             new = Counted(as_reader(changed.drop_columns([NEW, DELETE])))
-            return write_rows(table, new, "append", *transactions, metadata=metadata, evolve=evolve)
+            return write_rows(
+                table, new, "append", *transactions, metadata=metadata, evolve=evolve, at_once=True
+            )
         rows = changed.drop_columns([NEW])
         result = merge_rows(table, rows, keys, *transactions, metadata=metadata, evolve=evolve)
         return Commit(
@@ -359,32 +281,6 @@ class DuckDBEngine:
         return Maintenance(
             int(table.version()), int(done["numFilesAdded"]), int(done["numFilesRemoved"])
         )
-
-    def vacuum(
-        self,
-        location: str,
-        *,
-        retention_hours: int,
-        keep_versions: Sequence[int] = (),
-        full: bool = False,
-        dry_run: bool = True,
-    ) -> Maintenance:
-        """Delete files that no version younger than the retention needs."""
-        table = open_table(location)
-        with write_errors(location):
-            files = table.vacuum(
-                retention_hours,
-                dry_run=dry_run,
-                enforce_retention_duration=False,
-                keep_versions=list(keep_versions) or None,
-                full=full,
-            )
-        return Maintenance(int(table.version()), files_removed=len(files), files=tuple(files))
-
-    def truncate_log(self, location: str, *, oldest: int) -> Maintenance:
-        """Make a version the oldest that can be read: delete what the log says of earlier ones."""
-        files = truncate_log(location, oldest)
-        return Maintenance(self.version(location), files_removed=len(files), files=files)
 
     def _count(self, location: str, version: int, where: str) -> int:
         sql = f"SELECT count(*) AS n FROM target WHERE {where}"

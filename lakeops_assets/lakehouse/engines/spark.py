@@ -1,0 +1,358 @@
+"""Spark computes and writes, delta-rs looks into the log: the engine for data beyond one machine.
+
+Everything here is SQL and data frames, so that the same code runs in a local session, through
+Spark Connect and on a cluster: no RDD, nothing of the Java side, no cached data frame.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from lakeops_assets.lakehouse.engines.delta_log import DeltaLog
+from lakeops_assets.lakehouse.engines.deltars import (
+    COMMIT_ID,
+    already_committed,
+    open_table,
+    schema_of,
+    version_of,
+)
+from lakeops_assets.lakehouse.engines.protocol import (
+    Capabilities,
+    Capability,
+    Commit,
+    Maintenance,
+    Query,
+    Source,
+    TableAt,
+    Transaction,
+)
+from lakeops_assets.lakehouse.engines.spark_merge import check_keys, differences, merge_statement
+from lakeops_assets.lakehouse.engines.spark_query import (
+    from_arrow,
+    run_query,
+    to_batches,
+    write_errors,
+)
+from lakeops_assets.lakehouse.engines.spark_session import open_session
+from lakeops_assets.lakehouse.engines.spark_stage import rows_of, staged, sweep
+from lakeops_assets.lakehouse.errors import ConcurrentWriteError
+from lakeops_assets.lakehouse.statements import parse_select, quote
+from lakeops_assets.settings import SparkOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+
+MERGE_ATTEMPTS = 10
+# What a statement carries has to be set for the session: one thread at a time.
+_statements = RLock()
+
+
+class SparkEngine(DeltaLog):
+    """Implements `Engine` on Spark.
+
+    Args:
+        options: How the session is started, when it is first needed.
+    """
+
+    name = "spark"
+    capabilities = Capabilities(
+        zorder=Capability(available=True),
+        liquid_clustering=Capability(available=True),
+        deletion_vectors=Capability(available=True),
+        column_mapping=Capability(available=True),
+        streaming_ingest=Capability(available=True),
+        distributed=Capability(available=True),
+    )
+
+    def __init__(self, options: SparkOptions) -> None:
+        self._options = options
+
+    @property
+    def session(self) -> SparkSession:
+        """The session; starts when it is first asked for."""
+        return open_session(self._options)
+
+    # Reading
+
+    def query(self, query: Query) -> pa.RecordBatchReader:
+        """Run a query and stream its result."""
+        return to_batches(run_query(self.session, query), query.inputs, query.sql)
+
+    # Writing
+
+    def append(
+        self,
+        location: str,
+        source: Source,
+        *,
+        transaction: Transaction | None = None,
+        metadata: Mapping[str, str] | None = None,
+        evolve: bool = False,
+    ) -> Commit:
+        """Add rows. `evolve` adds the columns that the table does not have yet."""
+        table = open_table(location)
+        if seen := already_committed(table, transaction):
+            return seen
+        with staged(self.session, source, schema_of(table), location, evolve=evolve) as rows:
+            with write_errors(location):
+                if rows.isEmpty():
+                    return Commit(table.version(), written=False, reason="no rows to append")
+            return self._write(
+                location, rows, "append", transaction, metadata, mergeSchema=evolve or None
+            )
+
+    def overwrite(
+        self,
+        location: str,
+        source: Source,
+        *,
+        transaction: Transaction | None = None,
+        metadata: Mapping[str, str] | None = None,
+        evolve: bool = False,
+        where: str | None = None,
+    ) -> Commit:
+        """Replace all rows, or those that meet a condition."""
+        table = open_table(location)
+        if seen := already_committed(table, transaction):
+            return seen
+        removed = table.count() if where is None else self._count(location, table.version(), where)
+        columns = schema_of(table)
+        with staged(
+            self.session, source, columns, location, evolve=evolve, strict=not evolve
+        ) as rows:
+            return self._write(
+                location,
+                rows,
+                "overwrite",
+                transaction,
+                metadata,
+                deleted=int(removed),
+                overwriteSchema=evolve or None,
+                replaceWhere=where,
+            )
+
+    def _write(
+        self,
+        location: str,
+        rows: DataFrame,
+        mode: str,
+        transaction: Transaction | None,
+        metadata: Mapping[str, str] | None,
+        *,
+        deleted: int = 0,
+        **options: str | bool | None,
+    ) -> Commit:
+        from pyspark.sql import Observation
+        from pyspark.sql import functions as f
+
+        seen, identifier = Observation(), uuid.uuid4().hex
+        writer: DataFrameWriter = rows.observe(seen, f.count(f.lit(1)).alias("rows")).write
+        writer = (
+            writer.format("delta").mode(mode).option("userMetadata", _text(metadata, identifier))
+        )
+        if transaction is not None:
+            writer = writer.option("txnAppId", transaction.app_id)
+            writer = writer.option("txnVersion", transaction.version)
+        for key, value in options.items():
+            writer = writer if value is None else writer.option(key, value)
+        with write_errors(location):
+            writer.save(location)
+        version = version_of(location, identifier)
+        if version is None:
+            return self._skipped(location, transaction)
+        return Commit(version, inserted=int(seen.get["rows"]), deleted=deleted)
+
+    def merge(
+        self,
+        location: str,
+        source: Source,
+        keys: Sequence[str],
+        *,
+        delete_missing: bool = False,
+        transaction: Transaction | None = None,
+        metadata: Mapping[str, str] | None = None,
+        evolve: bool = False,
+    ) -> Commit:
+        """Insert new keys and update rows that differ; rows that are equal are left alone.
+
+        The source is computed once and compared with the table; only rows that differ are merged,
+        so a commit holds what changed and nothing else. When another writer was faster, rows that
+        are all new are compared again with what it wrote; rows that change others were perhaps
+        made from those, and are refused.
+        """
+        table = open_table(location)
+        if seen := already_committed(table, transaction):
+            return seen
+        session = self.session
+        sweep(location)
+        with staged(session, source, schema_of(table), location, evolve=evolve, again=True) as rows:
+            near = check_keys(rows, keys, location)
+            refused: ConcurrentWriteError | None = None
+            for _ in range(MERGE_ATTEMPTS):
+                table = open_table(location)
+                if seen := already_committed(table, transaction):
+                    return seen
+                there = schema_of(table).names
+                target = TableAt(location, table.version())
+                found = differences(
+                    session, rows, target, keys, there, near, delete_missing=delete_missing
+                )
+                if not found.new + found.changed:
+                    return Commit(table.version(), written=False, reason="no row differs")
+                if refused is not None and found.changed:
+                    raise refused
+                # Rows that are deleted need not lie near those that are merged.
+                bounds = "TRUE" if delete_missing else near
+                sql = merge_statement(found.rows, location, keys, there, bounds, evolve=evolve)
+                try:
+                    return self._merge(location, sql, found.rows, transaction, metadata)
+                except ConcurrentWriteError as error:
+                    if found.changed:
+                        raise
+                    refused = error
+        raise ConcurrentWriteError(
+            f"{MERGE_ATTEMPTS} times in a row another writer changed the table at {location} first"
+        ) from refused
+
+    def _merge(
+        self,
+        location: str,
+        sql: str,
+        changed: DataFrame,
+        transaction: Transaction | None,
+        metadata: Mapping[str, str] | None,
+    ) -> Commit:
+        identifier = uuid.uuid4().hex
+        with self._carrying(transaction, metadata, identifier), write_errors(location):
+            done = self.session.sql(sql, changed=changed).collect()
+        version = version_of(location, identifier)
+        if version is None:
+            return self._skipped(location, transaction)
+        if not int(done[0]["num_affected_rows"]):  # another writer had brought the same rows
+            return Commit(version, written=False, reason="no row differs")
+        return Commit(
+            version,
+            inserted=int(done[0]["num_inserted_rows"]),
+            updated=int(done[0]["num_updated_rows"]),
+            deleted=int(done[0]["num_deleted_rows"]),
+        )
+
+    def delete(
+        self,
+        location: str,
+        where: str,
+        *,
+        transaction: Transaction | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Remove the rows that meet a condition in Spark's dialect; no commit when none does."""
+        table = open_table(location)
+        if seen := already_committed(table, transaction):
+            return seen
+        if not self._count(location, table.version(), where):
+            return Commit(table.version(), written=False, reason="no row meets the condition")
+        identifier = uuid.uuid4().hex
+        with self._carrying(transaction, metadata, identifier), write_errors(location):
+            sql = f"DELETE FROM delta.{quote(location)} WHERE {where}"
+            deleted = rows_of(self.session.sql(sql).collect())
+        version = version_of(location, identifier)
+        if version is None:
+            return self._skipped(location, transaction)
+        return Commit(version, deleted=deleted)
+
+    def delete_keys(
+        self,
+        location: str,
+        keys: pa.Table,
+        *,
+        transaction: Transaction | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Remove the rows whose key is among some; no commit when none is."""
+        table = open_table(location)
+        if seen := already_committed(table, transaction):
+            return seen
+        wanted = from_arrow(self.session, keys.group_by(keys.column_names).aggregate([]))
+        same_key = " AND ".join(f"t.{quote(k)} = s.{quote(k)}" for k in keys.column_names)
+        target = f"delta.{quote(location)}"
+        identifier = uuid.uuid4().hex
+        with self._carrying(transaction, metadata, identifier), write_errors(location):
+            there = f"SELECT 1 FROM {target} t LEFT SEMI JOIN {{wanted}} s ON {same_key}"
+            if self.session.sql(there, wanted=wanted).isEmpty():
+                return Commit(table.version(), written=False, reason="no row has such a key")
+            sql = f"MERGE INTO {target} t USING {{wanted}} s ON {same_key} WHEN MATCHED THEN DELETE"
+            deleted = rows_of(self.session.sql(sql, wanted=wanted).collect())
+        version = version_of(location, identifier)
+        if version is None:
+            return self._skipped(location, transaction)
+        return Commit(version, deleted=deleted)
+
+    # Maintaining
+
+    def optimize(
+        self, location: str, *, zorder: Sequence[str] = (), target_bytes: int | None = None
+    ) -> Maintenance:
+        """Rewrite small files into large ones, sorted by `zorder` when given."""
+        sorting = f" ZORDER BY ({', '.join(map(quote, zorder))})" if zorder else ""
+        confs = {}
+        if target_bytes is not None:
+            confs = {f"spark.databricks.delta.optimize.{k}FileSize": str(target_bytes)
+                     for k in ("min", "max")}  # fmt: skip
+        with self._set(confs), write_errors(location):
+            [row] = self.session.sql(f"OPTIMIZE delta.{quote(location)}{sorting}").collect()
+        done = row["metrics"]
+        return Maintenance(
+            self.version(location), int(done["numFilesAdded"]), int(done["numFilesRemoved"])
+        )
+
+    def _count(self, location: str, version: int, where: str) -> int:
+        parse_select(f"SELECT ({where}) AS met")
+        sql = f"SELECT count(*) AS n FROM target WHERE {where}"
+        found = self.query(Query(sql, {"target": TableAt(location, version)}))
+        return int(found.read_all()["n"][0].as_py())
+
+    def _skipped(self, location: str, transaction: Transaction | None) -> Commit:
+        """Return the commit of a write that left no trace: somebody else's had its transaction."""
+        if seen := already_committed(open_table(location), transaction):
+            return seen
+        raise ConcurrentWriteError(
+            f"what was written to the table at {location} is not in its history; another writer "
+            "changed it meanwhile. Read it again and repeat the write"
+        )
+
+    @contextmanager
+    def _carrying(
+        self,
+        transaction: Transaction | None,
+        metadata: Mapping[str, str] | None,
+        identifier: str,
+    ) -> Iterator[None]:
+        """Let the statements of a block carry what a writer's options say for data frames."""
+        confs = {"commitInfo.userMetadata": _text(metadata, identifier)}
+        if transaction is not None:
+            confs["write.txnAppId"] = transaction.app_id
+            confs["write.txnVersion"] = str(transaction.version)
+        with self._set({f"spark.databricks.delta.{k}": v for k, v in confs.items()}):
+            yield
+
+    @contextmanager
+    def _set(self, confs: Mapping[str, str]) -> Iterator[None]:
+        session = self.session
+        with _statements:
+            for key, value in confs.items():
+                session.conf.set(key, value)
+            try:
+                yield
+            finally:
+                for key in confs:
+                    session.conf.unset(key)
+
+
+def _text(metadata: Mapping[str, str] | None, identifier: str) -> str:
+    return json.dumps({**(metadata or {}), COMMIT_ID: identifier}, sort_keys=True)

@@ -1,0 +1,90 @@
+"""One Spark session per process, started when a table is first computed or written by Spark."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from lakeops_assets.lakehouse.engines.spark_java import INSTALL, find_jars, find_java
+from lakeops_assets.lakehouse.errors import UnsupportedError
+from lakeops_assets.settings import SparkOptions
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# What a query means, wherever Spark runs. Casts that fail are errors, as with DuckDB.
+MEANING = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+# A laptop: few partitions, nothing that others can connect to.
+LOCAL = {
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.log.level": "ERROR",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.adaptive.coalescePartitions.initialPartitionNum": "2",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.warehouse.dir": "/nonexistent",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    # A file of checksums beside each file of a table, which no other engine writes or reads.
+    "spark.databricks.delta.writeChecksumFile.enabled": "false",
+    "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+    "spark.hadoop.fs.AbstractFileSystem.file.impl": "org.apache.hadoop.fs.local.RawLocalFs",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+_starting = Lock()
+
+
+def open_session(options: SparkOptions) -> SparkSession:
+    """Return the process' session; starts one when there is none.
+
+    On a Databricks cluster it is the cluster's, with a remote address one of Spark Connect, else a
+    local one.
+
+    Raises:
+        UnsupportedError: Spark, Java or Delta's jars are missing.
+    """
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        raise UnsupportedError(f"Spark is not installed: {INSTALL}") from error
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
+    with _starting:
+        if options.on_databricks:
+            return _meant(SparkSession.builder.getOrCreate(), options)
+        if options.remote:
+            return _meant(SparkSession.builder.remote(options.remote).getOrCreate(), options)
+        return _local(options)
+
+
+def _meant(session: SparkSession, options: SparkOptions) -> SparkSession:
+    for key, value in {**MEANING, **dict(options.confs)}.items():
+        session.conf.set(key, value)
+    return session
+
+
+def _local(options: SparkOptions) -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    java = find_java(options.java_home, options.cache)
+    jars = find_jars(java, options.cache, options.ivy_settings)
+    # The launcher reads both; workers have to be this Python.
+    os.environ["JAVA_HOME"] = str(java.home)
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.master("local[*]").appName("lakeops")
+    settings = {
+        **LOCAL,
+        **MEANING,
+        "spark.driver.memory": options.memory,
+        "spark.jars": ",".join(map(str, jars)),
+        **dict(options.confs),
+    }
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
