@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lakeops_assets.lakehouse.engines.deltars import (
     commit_info,
+    commit_to,
     open_table,
     schema_of,
     truncate_log,
@@ -123,7 +124,7 @@ class DeltaLog:
     ) -> Maintenance:
         """Delete files that no version younger than the retention needs."""
         table = open_table(location)
-        with write_errors(location):
+        with write_errors(location) if dry_run else commit_to(location):
             files = table.vacuum(
                 retention_hours,
                 dry_run=dry_run,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakeops_assets.lakehouse.engines.arrow import Counted
+from lakeops_assets.lakehouse.engines.commit_lock import committing
 from lakeops_assets.lakehouse.engines.protocol import (
     Commit,
     CommitInfo,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 METADATA = "userMetadata"
 # Tells a commit of Spark from others of the same moment; readers of the history do not see it.
 COMMIT_ID = "lakeops.commit"
-# How far back a commit is looked for that was just made.
-RECENT = 50
 # Application transaction of every merge: of two that read the same table one is refused. Delta's
 # own check would let one through whose rows are all new, though both may bring the same key.
 MERGE_APP_ID = "lakeops.merge"
@@ -89,9 +88,10 @@ def commit_info(entry: Mapping[str, Any]) -> CommitInfo:
     )
 
 
-def version_of(location: str, identifier: str) -> int | None:
-    """Return the version of the commit with an identifier; None when the table has none."""
-    for entry in open_table(location).history(RECENT):
+def version_of(location: str, identifier: str, since: int) -> int | None:
+    """Return the version after another whose commit has an identifier; None when none has."""
+    table = open_table(location)
+    for entry in table.history(table.version() - since) if table.version() > since else []:
         if f'"{COMMIT_ID}": "{identifier}"' in entry.get(METADATA, ""):
             return int(entry["version"])
     return None
@@ -144,7 +144,7 @@ def write_rows(
 
     schema_mode = None if not evolve else "merge" if mode == "append" else "overwrite"
     removed = int(table.count()) if mode == "overwrite" else 0
-    with write_errors(table.table_uri):
+    with commit_to(table.table_uri):
         write_deltalake(  # type: ignore[call-overload]
             table,
             rows.reader(),
@@ -168,7 +168,7 @@ def replace_rows(
     """Replace the rows that meet a condition in Spark's dialect; `meeting` says how many do."""
     from deltalake import write_deltalake
 
-    with write_errors(table.table_uri):
+    with commit_to(table.table_uri):
         write_deltalake(
             table,
             rows.reader(),
@@ -189,7 +189,7 @@ def merge_rows(
 ) -> dict[str, Any]:
     """Insert, update and delete the rows of a table that differ."""
     same_key = " AND ".join(f'target."{k}" = source."{k}"' for k in keys)
-    with write_errors(table.table_uri):
+    with commit_to(table.table_uri):
         merger = table.merge(
             changed,
             predicate=same_key,
@@ -213,7 +213,7 @@ def delete_rows(
     metadata: Mapping[str, str] | None,
 ) -> None:
     """Remove the rows of a table that meet a condition in Spark's dialect."""
-    with write_errors(table.table_uri):
+    with commit_to(table.table_uri):
         table.delete(
             _condition(where), commit_properties=commit_properties(transaction, metadata=metadata)
         )
@@ -256,7 +256,7 @@ def delete_keys(
 ) -> int:
     """Remove the rows of a table whose key is among some; return how many."""
     same_key = " AND ".join(f'target."{k}" = source."{k}"' for k in keys.column_names)
-    with write_errors(table.table_uri):
+    with commit_to(table.table_uri):
         merger = table.merge(
             keys,
             predicate=same_key,
@@ -287,6 +287,13 @@ def truncate_log(location: str, oldest: int) -> tuple[str, ...]:
     for path in earlier:
         path.unlink()
     return tuple(f"_delta_log/{path.name}" for path in earlier)
+
+
+@contextmanager
+def commit_to(location: str) -> Iterator[None]:
+    """Keep writers apart that have to be, and turn errors of a write into ours."""
+    with committing(location, alone=False), write_errors(location):
+        yield
 
 
 @contextmanager

@@ -15,13 +15,13 @@ from lakeops_assets.lakehouse.engines.deltars import (
     DELETE,
     MERGE_APP_ID,
     already_committed,
+    commit_to,
     delete_keys,
     delete_rows,
     merge_rows,
     open_table,
     replace_rows,
     schema_of,
-    write_errors,
     write_rows,
 )
 from lakeops_assets.lakehouse.engines.duckdb_query import (
@@ -141,7 +141,10 @@ class DuckDBEngine(DeltaLog):
         if where is not None:
             meeting = self._count(location, table.version(), where)
             return replace_rows(table, rows, where, meeting, transaction, metadata)
-        return write_rows(table, rows, "overwrite", transaction, metadata=metadata, evolve=evolve)
+        # Rows that came meanwhile would stay beside these, those of another overwrite as well.
+        return write_rows(
+            table, rows, "overwrite", transaction, metadata=metadata, evolve=evolve, at_once=True
+        )
 
     def merge(
         self,
@@ -273,7 +276,7 @@ class DuckDBEngine(DeltaLog):
     ) -> Maintenance:
         """Rewrite small files into large ones, sorted by `zorder` when given."""
         table = open_table(location)
-        with write_errors(location):
+        with commit_to(location):
             if zorder:
                 done = table.optimize.z_order(list(zorder), target_size=target_bytes)
             else:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from lakeops_assets.lakehouse.engines.commit_lock import committing
 from lakeops_assets.lakehouse.engines.delta_log import DeltaLog
 from lakeops_assets.lakehouse.engines.deltars import (
     COMMIT_ID,
@@ -161,9 +162,11 @@ class SparkEngine(DeltaLog):
             writer = writer.option("txnVersion", transaction.version)
         for key, value in options.items():
             writer = writer if value is None else writer.option(key, value)
-        with write_errors(location):
+        # What a statement of another thread carries would also be said of this write.
+        with _statements, self._committing(location):
+            since = self.version(location)
             writer.save(location)
-        version = version_of(location, identifier)
+        version = version_of(location, identifier, since)
         if version is None:
             return self._skipped(location, transaction)
         return Commit(version, inserted=int(seen.get["rows"]), deleted=deleted)
@@ -229,9 +232,10 @@ class SparkEngine(DeltaLog):
         metadata: Mapping[str, str] | None,
     ) -> Commit:
         identifier = uuid.uuid4().hex
-        with self._carrying(transaction, metadata, identifier), write_errors(location):
+        with self._carrying(transaction, metadata, identifier), self._committing(location):
+            since = self.version(location)
             done = self.session.sql(sql, changed=changed).collect()
-        version = version_of(location, identifier)
+        version = version_of(location, identifier, since)
         if version is None:
             return self._skipped(location, transaction)
         if not int(done[0]["num_affected_rows"]):  # another writer had brought the same rows
@@ -258,10 +262,11 @@ class SparkEngine(DeltaLog):
         if not self._count(location, table.version(), where):
             return Commit(table.version(), written=False, reason="no row meets the condition")
         identifier = uuid.uuid4().hex
-        with self._carrying(transaction, metadata, identifier), write_errors(location):
+        with self._carrying(transaction, metadata, identifier), self._committing(location):
+            since = self.version(location)
             sql = f"DELETE FROM delta.{quote(location)} WHERE {where}"
             deleted = rows_of(self.session.sql(sql).collect())
-        version = version_of(location, identifier)
+        version = version_of(location, identifier, since)
         if version is None:
             return self._skipped(location, transaction)
         return Commit(version, deleted=deleted)
@@ -282,13 +287,14 @@ class SparkEngine(DeltaLog):
         same_key = " AND ".join(f"t.{quote(k)} = s.{quote(k)}" for k in keys.column_names)
         target = f"delta.{quote(location)}"
         identifier = uuid.uuid4().hex
-        with self._carrying(transaction, metadata, identifier), write_errors(location):
+        with self._carrying(transaction, metadata, identifier), self._committing(location):
+            since = self.version(location)
             there = f"SELECT 1 FROM {target} t LEFT SEMI JOIN {{wanted}} s ON {same_key}"
             if self.session.sql(there, wanted=wanted).isEmpty():
                 return Commit(table.version(), written=False, reason="no row has such a key")
             sql = f"MERGE INTO {target} t USING {{wanted}} s ON {same_key} WHEN MATCHED THEN DELETE"
             deleted = rows_of(self.session.sql(sql, wanted=wanted).collect())
-        version = version_of(location, identifier)
+        version = version_of(location, identifier, since)
         if version is None:
             return self._skipped(location, transaction)
         return Commit(version, deleted=deleted)
@@ -304,7 +310,7 @@ class SparkEngine(DeltaLog):
         if target_bytes is not None:
             confs = {f"spark.databricks.delta.optimize.{k}FileSize": str(target_bytes)
                      for k in ("min", "max")}  # fmt: skip
-        with self._set(confs), write_errors(location):
+        with self._set(confs), self._committing(location):
             [row] = self.session.sql(f"OPTIMIZE delta.{quote(location)}{sorting}").collect()
         done = row["metrics"]
         return Maintenance(
@@ -325,6 +331,16 @@ class SparkEngine(DeltaLog):
             f"what was written to the table at {location} is not in its history; another writer "
             "changed it meanwhile. Read it again and repeat the write"
         )
+
+    @contextmanager
+    def _committing(self, location: str) -> Iterator[None]:
+        """Commit alone where Spark would replace another's commit, and turn errors into ours."""
+        with write_errors(location):
+            if self._options.on_databricks:  # whose storage keeps writers apart
+                yield
+                return
+            with committing(location, alone=True):
+                yield
 
     @contextmanager
     def _carrying(

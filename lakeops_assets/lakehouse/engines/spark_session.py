@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,13 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # What a query means, wherever Spark runs. Casts that fail are errors, as with DuckDB.
-MEANING = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+MEANING = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    # Spark's default, INT96, has no statistics, and delta-rs reads it as nanoseconds since 1970:
+    # a merge would rewrite years before 1677 and after 2262 as others.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+}
 # A laptop: few partitions, nothing that others can connect to.
 LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
@@ -78,13 +86,17 @@ def _local(options: SparkOptions) -> SparkSession:
     os.environ["JAVA_HOME"] = str(java.home)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master("local[*]").appName("lakeops")
-    settings = {
+    for key, value in local_settings(options, jars).items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def local_settings(options: SparkOptions, jars: Sequence[Path]) -> dict[str, str]:
+    """Return the settings of a Spark on this machine, for a session or a server."""
+    return {
         **LOCAL,
         **MEANING,
         "spark.driver.memory": options.memory,
         "spark.jars": ",".join(map(str, jars)),
         **dict(options.confs),
     }
-    for key, value in settings.items():
-        builder = builder.config(key, value)
-    return builder.getOrCreate()
