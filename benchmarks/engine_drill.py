@@ -1,6 +1,6 @@
 """Let processes of both engines write one table at once, kill some of them, then count.
 
-Usage: python benchmarks/engine_drill.py [--seconds 60] [--duckdb 2] [--spark 1] [--kills 3] [--seed 0]
+Usage: python benchmarks/engine_drill.py [--seconds 60] [--duckdb 2] [--spark 1] [--kills 3]
 
 Each writer goes through steps, in order: rows appended, rows merged (its own, and keys that all
 writers bring at the same step), rows replaced by a condition. A step is one commit with the

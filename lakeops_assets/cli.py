@@ -23,6 +23,7 @@ from lakeops_assets.commands import (
     promotion_cli,
     report_cli,
     reproduce_cli,
+    spark_cli,
     triage_cli,
 )
 from lakeops_assets.commands.console import AsJson, Products, load_settings, print_json
@@ -161,6 +162,7 @@ costs_cli.register(app)
 explain_cli.register(app)
 triage_cli.register(app)
 report_cli.register(app)
+spark_cli.register(app)
 
 
 def main() -> None:

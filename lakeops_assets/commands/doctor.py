@@ -16,7 +16,7 @@ from typing import Literal
 from lakeops_assets.lakehouse import LakehouseError, open_lakehouse
 from lakeops_assets.lakehouse.engines import create_engine
 from lakeops_assets.promotion import Ledger, ledger_table
-from lakeops_assets.settings import NO_TELEMETRY, Settings
+from lakeops_assets.settings import NO_TELEMETRY, Settings, SparkOptions
 
 PACKAGES = ("dagster", "deltalake", "duckdb", "lightgbm", "mlflow", "pyarrow", "sklearn", "sqlglot")
 ENOUGH_DISK = 1 << 30
@@ -128,6 +128,41 @@ def _engine(settings: Settings) -> Iterator[Finding]:
         yield Finding("problem", "engine", str(error), "set LAKEOPS_ENGINE")
         return
     yield Finding("ok", "engine", engine.name)
+    if engine.name == "spark":
+        yield from _spark(settings.spark)
+
+
+def _spark(options: SparkOptions) -> Iterator[Finding]:
+    """Look at what a Spark on this machine, or the way to another, needs."""
+    from lakeops_assets.lakehouse.engines.spark_java import find_java, missing_jars, spark_home
+    from lakeops_assets.lakehouse.engines.spark_session import connect_address, listens
+
+    if options.on_databricks:
+        yield Finding("ok", "spark", "the cluster's own")
+        return
+    if options.remote:
+        host, port = connect_address(options.remote)
+        if listens(host, port):
+            yield Finding("ok", "spark", f"{options.remote} answers")
+        else:
+            fix = "start it, such as with `lakeops spark`, or correct LAKEOPS_SPARK_REMOTE"
+            found = f"nobody answers at {host}, port {port}, of {options.remote}"
+            yield Finding("problem", "spark", found, fix)
+        return
+    try:
+        yield Finding("ok", "spark", str(spark_home()))
+        java = find_java(options.java_home, options.cache)
+    except LakehouseError as error:
+        yield Finding("problem", "spark", str(error), "do what it says, or unset LAKEOPS_ENGINE")
+        return
+    yield Finding("ok", "java", f"{java.version}, {java.home} (from {java.source})")
+    missing = missing_jars(options.cache)
+    if missing:
+        found = f"{len(missing)} of Delta's jars are not in {options.cache / 'jars'}"
+        fix = "the first start of Spark fetches them, once; without a network set "
+        yield Finding("warning", "jars", found, fix + "LAKEOPS_IVY_SETTINGS or copy them there")
+    else:
+        yield Finding("ok", "jars", str(options.cache / "jars"))
 
 
 def _tables(settings: Settings) -> Iterator[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lakeops_assets.lakehouse.engines.spark_java import find_jars, find_java, spark_home
-from lakeops_assets.lakehouse.engines.spark_session import local_settings
+from lakeops_assets.lakehouse.engines.spark_session import listens, local_settings
 from lakeops_assets.lakehouse.errors import UnsupportedError
 from lakeops_assets.settings import SparkOptions
 
@@ -76,9 +75,7 @@ def connect_server(options: SparkOptions, port: int) -> ConnectServer:
     return ConnectServer((*command, "spark-internal"), env, url, port)
 
 
-def serve(
-    options: SparkOptions, port: int, log: Path, say: Callable[[str], None] = print
-) -> int:
+def serve(options: SparkOptions, port: int, log: Path, say: Callable[[str], None] = print) -> int:
     """Serve until the server ends or a signal arrives; return the exit code.
 
     Args:
@@ -106,13 +103,13 @@ def serve(
             say(f"Spark Connect on {server.url}; Ctrl-C stops it. Log: {log}")
             say(f"export LAKEOPS_ENGINE=spark LAKEOPS_SPARK_REMOTE={server.url}")
         process.wait()
-        last = log.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        say("\n".join(["the server ended; the last lines of its log:", *last]))
-        return process.returncode or 1
     except KeyboardInterrupt:
         return 0
     finally:
         stop(process)
+    last = log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+    say("\n".join(["the server ended; the last lines of its log:", *last]))
+    return process.returncode or 1
 
 
 def wait_until_ready(
@@ -127,15 +124,6 @@ def wait_until_ready(
     return False
 
 
-def listens(host: str, port: int, timeout_seconds: float = 2.0) -> bool:
-    """Return whether somebody accepts connections at an address."""
-    try:
-        with socket.create_connection((host, port), timeout=timeout_seconds):
-            return True
-    except OSError:
-        return False
-
-
 def stop(process: subprocess.Popen[bytes], patience_seconds: float = 10.0) -> None:
     """End a server with everything that it started."""
     with suppress(ProcessLookupError):
@@ -146,4 +134,3 @@ def stop(process: subprocess.Popen[bytes], patience_seconds: float = 10.0) -> No
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-

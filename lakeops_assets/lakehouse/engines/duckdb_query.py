@@ -140,13 +140,19 @@ def _view(connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable) -
     files = ", ".join(_literal(uri.removeprefix("file://")) for uri in table.file_uris())
     # The empty rows give the table's columns and types: files that were written before a column
     # was added do not have it.
-    connection.register(f"{name} columns", schema_of(table).empty_table())
+    schema = schema_of(table)
+    connection.register(f"{name} columns", schema.empty_table())
     rows = (
         f" UNION ALL BY NAME SELECT * FROM read_parquet([{files}], union_by_name = true)"
         if files
         else ""
     )
-    connection.execute(f'CREATE OR REPLACE VIEW "{name}" AS SELECT * FROM "{name} columns"{rows}')
+    # Files that Spark wrote with the change feed on have a column more, for the kind of change.
+    columns = ", ".join('"' + column.replace('"', '""') + '"' for column in schema.names)
+    connection.execute(
+        f'CREATE OR REPLACE VIEW "{name}" AS SELECT {columns} FROM '
+        f'(SELECT * FROM "{name} columns"{rows})'
+    )
 
 
 def _changes(source: ChangesOf) -> pa.RecordBatchReader:

@@ -155,6 +155,12 @@ def pinned(listed: Path = PINNED) -> list[Jar]:
     return jars
 
 
+def missing_jars(cache_folder: Path, listed: Path = PINNED) -> list[Jar]:
+    """Return the jars of a list that are not in the cache."""
+    folder = cache_folder / "jars"
+    return [jar for jar in pinned(listed) if not (folder / jar.file).is_file()]
+
+
 def find_jars(
     java: Java, cache_folder: Path, settings: str = "", listed: Path = PINNED
 ) -> list[Path]:
@@ -174,7 +180,7 @@ def find_jars(
     """
     jars = pinned(listed)
     folder = cache_folder / "jars"
-    if missing := [jar for jar in jars if not (folder / jar.file).is_file()]:
+    if missing := missing_jars(cache_folder, listed):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache_folder, prefix="fetching-") as fetching:
             _fetch(java, missing, Path(fetching), settings)

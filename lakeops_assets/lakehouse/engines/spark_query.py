@@ -90,7 +90,12 @@ def from_arrow(session: SparkSession, rows: pa.Table | pa.RecordBatchReader) -> 
     They are one partition, so that few rows become one file.
     """
     table = rows if hasattr(rows, "num_rows") else rows.read_all()
-    return session.createDataFrame(_sparks(table)).coalesce(1)
+    table = _sparks(table)
+    if not table.num_rows:  # of which Spark Connect would not take the types
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        return session.createDataFrame([], from_arrow_schema(table.schema))
+    return session.createDataFrame(table).coalesce(1)
 
 
 def _sparks(table: pa.Table) -> pa.Table:
@@ -123,6 +128,8 @@ def with_delta_types(frame: DataFrame) -> DataFrame:
             become[field.name] = "timestamp"
         elif isinstance(field.dataType, t.TimeType):
             become[field.name] = "string"
+    if not become:
+        return frame
     return frame.withColumns({c: frame[quote(c)].cast(kind) for c, kind in become.items()})
 
 
@@ -303,20 +310,25 @@ def write_errors(location: str) -> Iterator[None]:
 
 
 def _text_of(error: Any) -> str:
-    from py4j.protocol import Py4JError
-
     try:
         return str(error)
-    except Py4JError:  # Spark looks the text up, and does not know the errors of Delta
+    except _bridge():  # Spark looks the text up, and does not know the errors of Delta
         return str(getattr(error, "_desc", None) or type(error).__name__)
 
 
 def _errors() -> tuple[type[Exception], ...]:
     """Return what Spark raises: errors of its own, and of the bridge for those it does not know."""
-    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    return PySparkException, Py4JError
+    return (PySparkException, *_bridge())
+
+
+def _bridge() -> tuple[type[Exception], ...]:
+    try:
+        from py4j.protocol import Py4JError
+    except ImportError:  # a client of Spark Connect alone has no bridge to Java
+        return ()
+    return (Py4JError,)
 
 
 def first_lines(error: Any) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from lakeops_assets.lakehouse.engines.spark_java import INSTALL, find_jars, find_java
 from lakeops_assets.lakehouse.errors import UnsupportedError
@@ -43,6 +45,7 @@ LOCAL = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }
+CONNECT_PORT = 15002
 _starting = Lock()
 
 
@@ -53,7 +56,7 @@ def open_session(options: SparkOptions) -> SparkSession:
     local one.
 
     Raises:
-        UnsupportedError: Spark, Java or Delta's jars are missing.
+        UnsupportedError: Spark, Java or Delta's jars are missing, or the server is.
     """
     try:
         from pyspark.sql import SparkSession
@@ -64,8 +67,23 @@ def open_session(options: SparkOptions) -> SparkSession:
         if options.on_databricks:
             return _meant(SparkSession.builder.getOrCreate(), options)
         if options.remote:
-            return _meant(SparkSession.builder.remote(options.remote).getOrCreate(), options)
+            return _remote(options)
         return _local(options)
+
+
+def _remote(options: SparkOptions) -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    active = SparkSession.getActiveSession()
+    if active is not None and not getattr(active, "is_stopped", False):
+        return active
+    host, port = connect_address(options.remote)
+    if not listens(host, port):  # the client would try for minutes
+        raise UnsupportedError(
+            f"nobody answers at {host}, port {port}, of LAKEOPS_SPARK_REMOTE={options.remote}: "
+            "start a server there, such as with `lakeops spark`, or unset the variable"
+        )
+    return _meant(SparkSession.builder.remote(options.remote).getOrCreate(), options)
 
 
 def _meant(session: SparkSession, options: SparkOptions) -> SparkSession:
@@ -100,3 +118,18 @@ def local_settings(options: SparkOptions, jars: Sequence[Path]) -> dict[str, str
         "spark.jars": ",".join(map(str, jars)),
         **dict(options.confs),
     }
+
+
+def connect_address(remote: str) -> tuple[str, int]:
+    """Return host and port of an address of Spark Connect, such as `sc://host:15002/;token=x`."""
+    parts = urlsplit(remote.partition(";")[0])
+    return parts.hostname or "127.0.0.1", parts.port or CONNECT_PORT
+
+
+def listens(host: str, port: int, timeout_seconds: float = 2.0) -> bool:
+    """Return whether somebody accepts connections at an address."""
+    try:
+        with socket.create_connection((host, port), timeout=timeout_seconds):
+            return True
+    except OSError:
+        return False
