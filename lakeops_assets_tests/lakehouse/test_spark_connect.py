@@ -107,7 +107,8 @@ def test_the_engine_does_through_a_server_what_it_does_without(server: str, tmp_
         assert (done.inserted, done.deleted) == (2, 1), done
         done = lakehouse.overwrite("a.t", table(k=[1, 2, 3], v=["a", "b", None]))
         assert (done.inserted, done.deleted) == (3, 5), done
-        refused(LakehouseError, lambda: lakehouse.overwrite("a.t", table(k=[9], v=["z"]), where="k = 4"))
+        nine = table(k=[9], v=["z"])
+        refused(LakehouseError, lambda: lakehouse.overwrite("a.t", nine, where="k = 4"))
         print("merge")
         merged = lakehouse.merge("a.t", table(k=[1, 2, 4], v=["a", "B", "d"]), ["k"],
                                  metadata={"why": "test"})
@@ -117,7 +118,8 @@ def test_the_engine_does_through_a_server_what_it_does_without(server: str, tmp_
         source = lakehouse.bind("SELECT k, v FROM a.t WHERE k < 4")
         merged = lakehouse.merge("a.t", source, ["k"], delete_missing=True)
         assert (merged.inserted, merged.updated, merged.deleted) == (0, 0, 1)
-        said = refused(SchemaError, lambda: lakehouse.merge("a.t", table(k=[1, 1], v=["a", "b"]), ["k"]))
+        twice = table(k=[1, 1], v=["a", "b"])
+        said = refused(SchemaError, lambda: lakehouse.merge("a.t", twice, ["k"]))
         assert "more than once" in said
         merged = lakehouse.merge("a.t", table(k=[3], v=["c"], w=[1.5]), ["k"], evolve=True)
         assert merged.updated == 1 and rows()[2] == {"k": 3, "v": "c", "w": 1.5}
@@ -127,7 +129,8 @@ def test_the_engine_does_through_a_server_what_it_does_without(server: str, tmp_
         for version in (7, 6):
             again = Transaction("job", version)
             assert not lakehouse.append("a.t", table(k=[5], v=["e"]), transaction=again).written
-            assert not lakehouse.merge("a.t", table(k=[6], v=["f"]), ["k"], transaction=again).written
+            sixth = table(k=[6], v=["f"])
+            assert not lakehouse.merge("a.t", sixth, ["k"], transaction=again).written
         eighth = Transaction("job", 8)
         assert lakehouse.merge("a.t", table(k=[6], v=["f"]), ["k"], transaction=eighth).written
         assert lakehouse.transaction_version("a.t", "job") == 8
@@ -144,7 +147,8 @@ def test_the_engine_does_through_a_server_what_it_does_without(server: str, tmp_
         assert rows() == before
         lakehouse.vacuum("a.t", retention_hours=0, keep_versions=[1], dry_run=False)
         assert len(rows("SELECT * FROM a.t VERSION AS OF 1")) == 2
-        assert "vacuumed" in refused(LakehouseError, lambda: rows("SELECT * FROM a.t VERSION AS OF 77"))
+        sql = "SELECT * FROM a.t VERSION AS OF 77"
+        assert "vacuumed" in refused(LakehouseError, lambda: rows(sql))
         print("changes")
         first = lakehouse.version("a.t") + 1
         lakehouse.merge("a.t", table(k=[3, 9], v=["C", "n"]), ["k"])
@@ -153,7 +157,8 @@ def test_the_engine_does_through_a_server_what_it_does_without(server: str, tmp_
         assert [(r["k"], r["c"]) for r in feed] == [
             (3, "update_postimage"), (3, "update_preimage"), (9, "insert")]
         print("errors")
-        assert "has the columns k, v, w" in refused(QueryError, lambda: rows("SELECT nope FROM a.t"))
+        said = refused(QueryError, lambda: rows("SELECT nope FROM a.t"))
+        assert "has the columns k, v, w" in said
         refused(SchemaError, lambda: lakehouse.append("a.t", table(k=[1], nope=["x"])))
         print("large")
         from lakeops_assets.lakehouse.engines import spark_query, spark_stage
@@ -189,7 +194,8 @@ def test_conflicts_through_a_server_are_conflicts(server: str, tmp_path: Path) -
                 return found
             engine.differences = differences
         between(lambda: duckdb.merge("a.t", table(k=[1], v=["theirs"]), ["k"]))
-        refused(ConcurrentWriteError, lambda: lakehouse.merge("a.t", table(k=[1], v=["mine"]), ["k"]))
+        mine = table(k=[1], v=["mine"])
+        refused(ConcurrentWriteError, lambda: lakehouse.merge("a.t", mine, ["k"]))
         between(lambda: duckdb.delete("a.t", "k = 2"))
         refused(ConcurrentWriteError,
                 lambda: lakehouse.merge("a.t", table(k=[1, 2], v=["mine", "mine"]), ["k"]))

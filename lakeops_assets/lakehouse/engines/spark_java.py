@@ -15,8 +15,8 @@ from pathlib import Path
 
 from lakeops_assets.lakehouse.errors import UnsupportedError
 
-# The Hadoop of Spark 4.1 calls `Subject.getSubject`, which Java 24 and later refuse (JEP 486), and 23
-# without an option; on them no session starts.
+# The Hadoop of Spark 4.1 calls `Subject.getSubject`, which Java 24 and later refuse (JEP 486), and
+# 23 without an option; on them no session starts.
 OLDEST_JAVA, NEWEST_JAVA = 17, 22
 PINNED = Path(__file__).with_name("spark_jars.txt")
 INSTALL = "install the package with its extra: pip install 'lakeops-assets[spark]'"
