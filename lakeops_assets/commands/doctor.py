@@ -129,10 +129,10 @@ def _engine(settings: Settings) -> Iterator[Finding]:
         return
     yield Finding("ok", "engine", engine.name)
     if engine.name == "spark":
-        yield from _spark(settings.spark)
+        yield from spark_findings(settings.spark)
 
 
-def _spark(options: SparkOptions) -> Iterator[Finding]:
+def spark_findings(options: SparkOptions) -> Iterator[Finding]:
     """Look at what a Spark on this machine, or the way to another, needs."""
     from lakeops_assets.lakehouse.engines.spark_java import find_java, missing_jars, spark_home
     from lakeops_assets.lakehouse.engines.spark_session import connect_address, listens

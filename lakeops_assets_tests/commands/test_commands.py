@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,17 @@ import pytest
 import yaml
 from command_line import environment, lakeops
 
+from lakeops_assets.commands.doctor import Finding, spark_findings
+from lakeops_assets.lakehouse.engines.spark_java import pinned
+from lakeops_assets.settings import spark_options
+
 PROJECT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "land", "status", "sql", "new", "doctor", "ui", "reproduce", "forget"]
+    "command",
+    ["run", "land", "status", "sql", "new", "doctor", "ui", "spark", "reproduce", "forget"],
 )
 def test_every_command_explains_itself(tmp_path: Path, command: str) -> None:
     done = lakeops(tmp_path, command, "--help")
@@ -121,6 +127,50 @@ def test_the_doctor_of_an_empty_state_root_is_content(tmp_path: Path) -> None:
     done = lakeops(tmp_path, "doctor", "--json")
     assert done.returncode == 0, done.stdout
     assert "problem" not in {f["level"] for f in json.loads(done.stdout)}
+
+
+def about_spark(**variables: str) -> dict[str, Finding]:
+    return {f.subject: f for f in spark_findings(spark_options(variables))}
+
+
+def test_the_doctor_says_what_spark_would_run_on(tmp_path: Path) -> None:
+    """A Java by name, version and source, and jars that are not there yet; nothing is fetched."""
+    java = tmp_path / "java" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.1\"' >&2\n")
+    java.chmod(0o755)
+    variables = {"JAVA_HOME": str(java.parents[1]), "LAKEOPS_CACHE": str(tmp_path / "cache")}
+    found = about_spark(**variables)
+    assert found["java"].found == f"17, {java.parents[1]} (from JAVA_HOME)"
+    assert found["jars"].level == "warning"
+    assert "LAKEOPS_IVY_SETTINGS" in found["jars"].fix
+    for jar in pinned():
+        path = tmp_path / "cache" / "jars" / jar.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert about_spark(**variables)["jars"].level == "ok"
+
+
+def test_the_doctor_says_whether_a_server_of_spark_answers() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        address = f"sc://127.0.0.1:{server.getsockname()[1]}"
+        found = about_spark(LAKEOPS_SPARK_REMOTE=address)
+        assert found["spark"].level == "problem"
+        assert "lakeops spark" in found["spark"].fix
+        server.listen()
+        found = about_spark(LAKEOPS_SPARK_REMOTE=f"{address}/;user_id=me")
+        assert (found["spark"].level, "java" in found) == ("ok", False)
+
+
+def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = str(server.getsockname()[1])
+        done = lakeops(tmp_path, "spark", "--port", port)
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"lakeops: port {port} is taken; choose another with --port"
 
 
 def test_the_committed_instance_is_the_packaged_one() -> None:
