@@ -184,6 +184,31 @@ def test_keys_that_are_times_are_found_to_the_microsecond(
     assert rows(first) == []
 
 
+def test_what_a_killed_write_of_spark_staged_is_no_row_and_is_cleaned_up(
+    both: tuple[Lakehouse, Lakehouse],
+) -> None:
+    """VACUUM leaves the folder alone, as a write may be under way, until it is a day old."""
+    import os
+
+    import pyarrow.parquet as pq
+
+    first, second = both
+    first.create("a.t", SCHEMA)
+    first.append("a.t", pa.table({"k": [1], "v": ["a"]}))
+    staging = Path(first.location("a.t")) / "_staging"
+    for name in ("under way", "killed"):
+        (staging / name).mkdir(parents=True)
+        pq.write_table(pa.table({"k": [7], "v": ["staged"]}), staging / name / "rows.parquet")
+    os.utime(staging / "killed", (0, 0))
+    for lakehouse in both:
+        assert [r["k"] for r in rows(lakehouse)] == [1]
+    second.vacuum("a.t", retention_hours=0, full=True, dry_run=True)
+    assert len(list(staging.iterdir())) == 2
+    second.vacuum("a.t", retention_hours=0, full=True, dry_run=False)
+    assert [p.name for p in staging.iterdir()] == ["under way"]
+    assert (staging / "under way" / "rows.parquet").is_file()
+
+
 # At the same time
 
 

@@ -17,7 +17,7 @@ from lakeops_assets.lakehouse.engines.deltars import (
     truncate_log,
     write_errors,
 )
-from lakeops_assets.lakehouse.engines.deltars_files import data_files, feed_gap, stored_files
+from lakeops_assets.lakehouse.engines.deltars_files import data_files, feed_gap, stored_files, sweep
 from lakeops_assets.lakehouse.engines.protocol import CommitInfo, Maintenance
 from lakeops_assets.lakehouse.errors import LakehouseError
 
@@ -124,6 +124,8 @@ class DeltaLog:
     ) -> Maintenance:
         """Delete files that no version younger than the retention needs."""
         table = open_table(location)
+        if not dry_run:
+            sweep(location)
         with write_errors(location) if dry_run else commit_to(location):
             files = table.vacuum(
                 retention_hours,

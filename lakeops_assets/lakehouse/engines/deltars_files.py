@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+
+# Where rows wait that are written in several passes. Delta's readers and VACUUM leave folders alone
+# whose name starts like this.
+STAGING = "_staging"
+# A write that takes longer than this would lose its staged rows.
+ABANDONED_SECONDS = 24 * 3600
 
 
 def data_files(table: DeltaTable) -> tuple[str, ...]:
@@ -65,3 +74,11 @@ def _actions(entry: Path) -> Iterator[dict[str, Any]]:
     for line in entry.read_text().splitlines():
         if line.strip():
             yield json.loads(line)
+
+
+def sweep(location: str) -> None:
+    """Delete what writes have staged that were killed."""
+    for folder in (Path(location) / STAGING).glob("*"):
+        with suppress(FileNotFoundError):  # another process was faster
+            if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)

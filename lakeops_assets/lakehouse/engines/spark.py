@@ -40,7 +40,7 @@ from lakeops_assets.lakehouse.engines.spark_query import (
     write_errors,
 )
 from lakeops_assets.lakehouse.engines.spark_session import open_session
-from lakeops_assets.lakehouse.engines.spark_stage import rows_of, staged, sweep
+from lakeops_assets.lakehouse.engines.spark_stage import rows_of, staged
 from lakeops_assets.lakehouse.errors import ConcurrentWriteError
 from lakeops_assets.lakehouse.statements import parse_select, quote
 from lakeops_assets.settings import SparkOptions
@@ -193,7 +193,6 @@ class SparkEngine(DeltaLog):
         if seen := already_committed(table, transaction):
             return seen
         session = self.session
-        sweep(location)
         with staged(session, source, schema_of(table), location, evolve=evolve, again=True) as rows:
             near = check_keys(rows, keys, location)
             refused: ConcurrentWriteError | None = None

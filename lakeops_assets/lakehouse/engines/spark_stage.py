@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakeops_assets.lakehouse.engines.arrow import as_reader, conform
+from lakeops_assets.lakehouse.engines.deltars_files import STAGING, sweep
 from lakeops_assets.lakehouse.engines.protocol import Query, Source
 from lakeops_assets.lakehouse.engines.spark_query import from_arrow, query_errors, run_query
 from lakeops_assets.lakehouse.errors import SchemaError
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 # Arrow rows beyond this go to Spark as files.
 IN_MEMORY_BYTES = 64 << 20
-# Delta's readers and VACUUM leave folders alone whose name starts like this.
-STAGING = "_staging"
-# A write that takes longer than this would lose its staged rows.
-ABANDONED_SECONDS = 24 * 3600
 
 
 @contextmanager
@@ -54,6 +50,7 @@ def staged(
     Raises:
         SchemaError: A column is unknown, or a value cannot become the table's type without loss.
     """
+    sweep(location)
     folder = Path(location) / STAGING / uuid.uuid4().hex
     try:
         if isinstance(source, Query):
@@ -76,13 +73,6 @@ def staged(
         yield session.read.parquet(str(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def sweep(location: str) -> None:
-    """Delete what writes have staged that were killed."""
-    for folder in (Path(location) / STAGING).glob("*"):
-        if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _some(reader: pa.RecordBatchReader) -> tuple[pa.Table, Iterator[pa.RecordBatch] | None]:
