@@ -20,6 +20,7 @@ from lakeops_assets.lakehouse import (
     ConcurrentWriteError,
     Lakehouse,
     LakehouseError,
+    Mapped,
     QueryError,
     SchemaError,
     TableNotFoundError,
@@ -456,3 +457,22 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 300
+
+
+def test_a_function_is_called_where_the_rows_are(table: Lakehouse) -> None:
+    schema = pa.schema([("k", pa.int64()), ("by", pa.int64())])
+
+    def marked(batch: pa.RecordBatch) -> pa.RecordBatch:
+        keys = batch.column("k")
+        return pa.record_batch([keys, pa.array([os.getpid()] * len(keys))], schema=schema)
+
+    table.create("shop.marked", schema)
+    query = table.bind("SELECT k FROM shop.t WHERE k > 1")
+    once = Transaction("marker", 1)
+    source = Mapped(query, marked, schema)
+    assert table.append("shop.marked", source, transaction=once).inserted == 2
+    assert not table.append("shop.marked", source, transaction=once).written
+    assert table.merge("shop.marked", Mapped(query, marked, schema), ["k"]).inserted == 0
+    marked_by = {row["by"] for row in rows(table, "SELECT DISTINCT `by` FROM shop.marked")}
+    here = not table.engine.capabilities.distributed.available
+    assert (marked_by == {os.getpid()}) == here

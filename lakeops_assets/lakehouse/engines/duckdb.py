@@ -41,6 +41,7 @@ from lakeops_assets.lakehouse.engines.protocol import (
     Capability,
     Commit,
     Maintenance,
+    Mapped,
     Query,
     Source,
     TableAt,
@@ -288,4 +289,11 @@ class DuckDBEngine(DeltaLog):
         return int(found.read_all()["n"][0].as_py())
 
     def _reader(self, source: Source) -> pa.RecordBatchReader:
-        return self.query(source) if isinstance(source, Query) else as_reader(source)
+        import pyarrow as pa
+
+        if isinstance(source, Query):
+            return self.query(source)
+        if isinstance(source, Mapped):
+            batches = map(source.function, self.query(source.query))
+            return pa.RecordBatchReader.from_batches(source.schema, batches)
+        return as_reader(source)
