@@ -50,7 +50,7 @@ def _section(name: str) -> str:
 
 def _table(fields: dict[str, Any]) -> str:
     lines = ["| field | type | default | meaning |", "| --- | --- | --- | --- |"]
-    for name, field in fields.items():
+    for name, field in sorted(fields.items(), key=lambda item: not item[1].is_required()):
         description = (field.description or "").replace("|", "\\|")
         lines.append(
             f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {description} |"

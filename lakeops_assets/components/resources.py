@@ -99,9 +99,12 @@ class LakeopsResource(dg.ConfigurableResource):
             ),
         )
 
-    def lakehouse(self) -> Lakehouse:
-        """Return the lakehouse."""
-        return open_lakehouse(self.settings(), meter=self._meter)
+    def lakehouse(self, engine: str = "") -> Lakehouse:
+        """Return the lakehouse, on another engine than that of the settings when it is named."""
+        settings = self.settings()
+        if engine:
+            settings = replace(settings, engine=engine)
+        return open_lakehouse(settings, meter=self._meter)
 
     def registry(self, product: str, model: str) -> ModelRegistry:
         """Return the registry of one model, `<catalog>.<product>.<model>`."""
