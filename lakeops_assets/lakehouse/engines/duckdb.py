@@ -50,6 +50,7 @@ from lakeops_assets.lakehouse.engines.protocol import (
 from lakeops_assets.lakehouse.errors import (
     ConcurrentWriteError,
     SchemaError,
+    UnsupportedError,
 )
 
 if TYPE_CHECKING:
@@ -281,6 +282,13 @@ class DuckDBEngine(DeltaLog):
                 done = table.optimize.compact(target_size=target_bytes)
         return Maintenance(
             int(table.version()), int(done["numFilesAdded"]), int(done["numFilesRemoved"])
+        )
+
+    def cluster(self, location: str, columns: Sequence[str]) -> None:
+        """Refuse: delta-rs cannot write clustered tables."""
+        raise UnsupportedError(
+            f"the table at {location} cannot be clustered: "
+            f"{self.capabilities.liquid_clustering.reason}"
         )
 
     def _count(self, location: str, version: int, where: str) -> int:

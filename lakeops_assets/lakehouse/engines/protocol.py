@@ -363,6 +363,16 @@ class Engine(Protocol):
         """Rewrite small files into large ones, sorted by `zorder` when given."""
         ...
 
+    def cluster(self, location: str, columns: Sequence[str]) -> None:
+        """Let OPTIMIZE keep a table clustered by columns from now on, and by no other order.
+
+        Liquid clustering. Engines that cannot write clustered tables can still read them.
+
+        Raises:
+            UnsupportedError: The engine cannot; says why and what to use.
+        """
+        ...
+
     def vacuum(
         self,
         location: str,
