@@ -1,0 +1,231 @@
+"""What an envelope allows, and that its cluster policy allows the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from databricks_jobs.stand_in import policies
+from databricks_jobs.stand_in.validate import RefusedError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lakeops_assets.databricks import (
+    BeyondEnvelopeError,
+    Compute,
+    CostEnvelope,
+    EnvelopeError,
+    NodeType,
+    RemoteSpec,
+    RemoteSpecError,
+    cluster_breaches,
+    cluster_of,
+    estimate,
+    idempotency_token,
+    policy_definition,
+    refusal,
+    require_within,
+)
+from lakeops_assets.databricks.errors import PolicyBreachError
+
+NODES = {name: NodeType(units, 0.2) for name, units in policies.NODE_TYPES.items()}
+ENVELOPE = CostEnvelope(
+    name="shop jobs",
+    dbus_per_hour=3.0,
+    node_types={name: NODES[name] for name in ("m5.large", "m5.xlarge")},
+    max_workers=4,
+    hours_per_run=2,
+    money_per_run=1.0,
+    money_per_dbu=0.15,
+    serverless_dbus_per_hour=2.0,
+    tags={"team": "shop"},
+)
+SPEC = RemoteSpec(
+    product="shop",
+    volume="/Volumes/main/lakeops/runs",
+    wheel="/Volumes/main/lakeops/wheels/lakeops_assets-0.1.0-py3-none-any.whl",
+    variables={"LAKEOPS_HOME": "/Volumes/main/lakeops/state"},
+    envelope=ENVELOPE,
+    runs_on={},
+)
+
+
+def maybe(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+nodes = st.sampled_from(sorted(policies.NODE_TYPES))
+sizes = st.one_of(
+    st.fixed_dictionaries({"num_workers": st.integers(0, 8)}),
+    st.fixed_dictionaries(
+        {
+            "autoscale": st.fixed_dictionaries(
+                {"min_workers": st.integers(0, 8), "max_workers": st.integers(0, 8)}
+            )
+        }
+    ),
+)
+parts = maybe(
+    driver_node_type_id=nodes,
+    instance_pool_id=st.just("pool-1"),
+    driver_instance_pool_id=st.just("pool-1"),
+    autotermination_minutes=st.sampled_from([20, 0, 60]),
+    runtime_engine=st.sampled_from(["STANDARD", "PHOTON"]),
+    aws_attributes=maybe(availability=st.sampled_from(["SPOT_WITH_FALLBACK", "ON_DEMAND", "SPOT"])),
+    custom_tags=maybe(team=st.sampled_from(["shop", "other"]), free=st.text(max_size=3)),
+    spark_version=st.just("16.4.x-scala2.12"),
+    spark_conf=st.just({"spark.sql.shuffle.partitions": "8"}),
+)
+envelopes = st.builds(
+    CostEnvelope,
+    name=st.just("any"),
+    dbus_per_hour=st.sampled_from([0.34, 0.69, 1.03, 2.74, 3.0, 12.0]),
+    node_types=st.sets(nodes, min_size=1).map(lambda names: {n: NODES[n] for n in names} | {
+        "m5.large": NODES["m5.large"]}),
+    max_workers=st.integers(0, 6),
+    hours_per_run=st.just(1.0),
+    spot=st.booleans(),
+    tags=st.sampled_from([{}, {"team": "shop"}]),
+)  # fmt: skip
+
+
+@given(envelopes, nodes, sizes, parts)
+def test_the_policy_accepts_exactly_the_clusters_that_the_envelope_allows(
+    envelope: CostEnvelope, node: str, size: dict[str, Any], rest: dict[str, Any]
+) -> None:
+    cluster = {"node_type_id": node, **size, **rest}
+    beyond = cluster_breaches(envelope, cluster)
+    try:
+        filled = policies.enforce(policies.parse(_json(envelope)), cluster)
+    except RefusedError as refused:
+        error = refusal("submit", str(refused))
+        assert isinstance(error, PolicyBreachError)
+        fields = {b.field for b in beyond}
+        # Here nothing is known of the units of a machine that is not allowed anyway.
+        unpriced = error.field == "dbus_per_hour" and fields & {
+            "node_type_id",
+            "driver_node_type_id",
+        }
+        assert error.field in fields or unpriced
+    else:
+        assert beyond == []
+        assert filled.get("custom_tags", {}).items() >= envelope.tags.items()
+
+
+def _json(envelope: CostEnvelope) -> str:
+    return json.dumps(policy_definition(envelope))
+
+
+@given(envelopes, nodes, st.integers(0, 8), st.none() | nodes)
+def test_a_cluster_that_is_submitted_is_one_that_the_policy_lets_pass_or_that_is_refused_here(
+    envelope: CostEnvelope, node: str, workers: int, driver: str | None
+) -> None:
+    compute = Compute(node_type=node, workers=workers, driver_node_type=driver or "")
+    cluster = cluster_of(envelope, compute, "P", {"lakeops_asset": "shop/features"})
+    if cluster_breaches(envelope, cluster):
+        with pytest.raises(RefusedError):
+            policies.enforce(policy_definition(envelope), cluster)
+    else:
+        filled = policies.enforce(policy_definition(envelope), cluster)
+        # What was judged is what runs: the policy adds when it ends and changes nothing.
+        assert filled == {**cluster, "autotermination_minutes": 20}
+
+
+def test_the_definition_is_as_the_vendor_documents_it() -> None:
+    assert policy_definition(ENVELOPE) == {
+        "cluster_type": {"type": "fixed", "value": "job"},
+        "dbus_per_hour": {"type": "range", "maxValue": 3.0},
+        "node_type_id": {"type": "allowlist", "values": ["m5.large", "m5.xlarge"]},
+        "driver_node_type_id": {
+            "type": "allowlist",
+            "values": ["m5.large", "m5.xlarge"],
+            "isOptional": True,
+        },
+        "instance_pool_id": {"type": "forbidden", "hidden": True},
+        "driver_instance_pool_id": {"type": "forbidden", "hidden": True},
+        **{
+            path: {"type": "range", "minValue": 0, "maxValue": 4, "isOptional": True}
+            for path in ("num_workers", "autoscale.min_workers", "autoscale.max_workers")
+        },
+        "autotermination_minutes": {"type": "fixed", "value": 20, "hidden": True},
+        "runtime_engine": {"type": "fixed", "value": "STANDARD", "hidden": True},
+        "aws_attributes.availability": {"type": "fixed", "value": "SPOT_WITH_FALLBACK"},
+        "custom_tags.team": {"type": "fixed", "value": "shop"},
+    }
+    azure = policy_definition(replace(ENVELOPE, cloud="azure", spot=False))
+    assert azure["azure_attributes.availability"]["value"] == "ON_DEMAND_AZURE"
+
+
+@pytest.mark.parametrize(
+    ("compute", "envelope", "fields"),
+    [
+        (Compute(node_type="r5.8xlarge"), ENVELOPE, ("node_type_id",)),
+        (Compute(node_type="m5.large", workers=5), ENVELOPE, ("num_workers",)),
+        (Compute(node_type="m5.xlarge", workers=4), ENVELOPE, ("dbus_per_hour", "money_per_run")),
+        (Compute(node_type="m5.large", hours=3), ENVELOPE, ("hours",)),
+        (Compute(node_type="m5.large", driver_node_type="x"), ENVELOPE, ("driver_node_type_id",)),
+        (Compute(serverless=True), replace(ENVELOPE, money_per_run=0.5), ("money_per_run",)),
+        (
+            Compute(serverless=True),
+            replace(ENVELOPE, serverless_dbus_per_hour=None),
+            ("serverless",),
+        ),
+    ],
+)
+def test_what_is_beyond_is_refused_with_the_field_named(
+    compute: Compute, envelope: CostEnvelope, fields: tuple[str, ...]
+) -> None:
+    with pytest.raises(BeyondEnvelopeError) as refused:
+        require_within(replace(SPEC, envelope=envelope), "shop/features", compute)
+    assert refused.value.fields == fields
+    assert all(field in str(refused.value) for field in fields)
+    assert "was not submitted" in str(refused.value)
+
+
+def test_what_is_within_passes_and_has_an_estimate() -> None:
+    compute = Compute(node_type="m5.large", workers=2, hours=0.5)
+    require_within(SPEC, "shop/features", compute)
+    expected = estimate(ENVELOPE, compute)
+    assert expected is not None
+    assert (expected.hours, expected.dbus_per_hour) == (0.5, pytest.approx(1.02))
+    # 0.5 h x (1.02 DBU x 0.15 + 3 machines x 0.20)
+    assert expected.money == pytest.approx(0.5 * (1.02 * 0.15 + 0.6))
+    assert estimate(ENVELOPE, Compute(node_type="r5.8xlarge")) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"node_types": {}}, "allows no node type"),
+        ({"dbus_per_hour": 0.1}, "smallest of its machines alone takes 0.34"),
+        ({"money_per_dbu": 0.0}, "no money_per_dbu"),
+        ({"cloud": "moon"}, "no cloud of Databricks; use: aws, azure, gcp"),
+        ({"hours_per_run": float("nan")}, "not above 0"),
+    ],
+)
+def test_an_envelope_that_contradicts_itself_is_refused(
+    change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(EnvelopeError, match=message):
+        replace(ENVELOPE, **change)
+
+
+def test_a_product_hands_no_secret_to_a_job_and_keeps_its_files_on_a_volume() -> None:
+    with pytest.raises(RemoteSpecError, match="hold MLFLOW_TRACKING_TOKEN"):
+        replace(SPEC, variables={"MLFLOW_TRACKING_TOKEN": "x"})
+    with pytest.raises(RemoteSpecError, match="on a volume: /Volumes/"):
+        replace(SPEC, volume="/dbfs/tmp")
+    with pytest.raises(RemoteSpecError, match="serverless has no machines"):
+        Compute(serverless=True, workers=2)
+    with pytest.raises(RemoteSpecError, match="say what it runs on"):
+        Compute()
+
+
+def test_a_token_names_the_attempt_and_fits() -> None:
+    run = "0" * 36
+    assert idempotency_token(run, "shop__features", 1) == f"{run}-shop__features-1"
+    long = [idempotency_token(run, f"{'x' * 60}{n}", n) for n in (0, 1)]
+    assert len(set(long)) == 2
+    assert max(map(len, long)) <= 64
