@@ -1,7 +1,8 @@
-"""Runs one asset as a Databricks job with dagster-databricks, and mends three things of its client.
+"""Runs one asset as a Databricks job: dagster-databricks' client, with its faults mended.
 
 * After an interrupt the client cancels the job and then returns, so that the step *succeeds* and an
-  asset that was never made counts as made. Here the step fails and the run is cancelled.
+  asset that was never made counts as made; an interrupt while the job is submitted leaves the job
+  running. Here the step fails and the job is cancelled, whenever the interrupt comes.
 * With output sent along with the messages, the end of it is lost: the reader stops at the message
   that the task is over, and what was written last comes after. Here output is asked for when the
   task has ended, and the last line of a failure is in the log of the step.
@@ -15,13 +16,16 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError, DagsterPipesExecutionError
 from dagster._core.pipes.client import PipesClientCompletedInvocation
+from dagster._core.pipes.utils import open_pipes_session
+from dagster._utils.interrupts import capture_interrupts, pop_captured_interrupt
 from dagster_databricks.pipes import (
     PipesDatabricksServerlessClient,
     PipesUnityCatalogVolumesContextInjector,
@@ -30,23 +34,15 @@ from dagster_databricks.pipes import (
 )
 from dagster_pipes import PipesBlobStoreMessageWriter, PipesContextData, PipesParams
 from databricks.sdk.errors import DatabricksError
+from databricks.sdk.service import jobs
 
 from lakeops_assets.databricks import refusal
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
-    from databricks.sdk.service.jobs import Run, SubmitTask
 
 # Of an output that is longer, the end is what tells why it failed.
 _MOST_OUTPUT = 20_000
-
-
-class _InterruptedError(Exception):
-    """An interrupt on its way past the client's `except`, which would swallow it."""
-
-    def __init__(self, interrupt: DagsterExecutionInterruptedError) -> None:
-        super().__init__(str(interrupt))
-        self.interrupt = interrupt
 
 
 class DatabricksJobClient(PipesDatabricksServerlessClient):
@@ -67,7 +63,7 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
         token: str,
         *,
         poll_interval_seconds: float = 5,
-        on_end: Callable[[Run], None] = lambda run: None,
+        on_end: Callable[[jobs.Run], None] = lambda run: None,
     ) -> None:
         folder = f"{volume_path}/lakeops-runs/{token}"
         super().__init__(
@@ -82,15 +78,14 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
             ),
             poll_interval_seconds=poll_interval_seconds,
         )
-        self._folder = folder
         self._on_end = on_end
 
     def run(  # type: ignore[override]  # as narrow as that of the class above
         self,
         *,
         context: dg.AssetExecutionContext,
-        task: SubmitTask,
-        submit_args: dict[str, Any] | None = None,
+        task: jobs.SubmitTask,
+        submit_args: Mapping[str, Any] | None = None,
         extras: dict[str, Any] | None = None,
     ) -> PipesClientCompletedInvocation:
         """Submit the task, and return when it has succeeded.
@@ -101,23 +96,42 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
             PolicyBreachError: The policy of the workspace refuses the cluster.
             WorkspaceError: The workspace refuses something else.
         """
+        arguments = submit_args or {}
+        with open_pipes_session(
+            context=context,
+            extras=extras,
+            context_injector=self.context_injector,
+            message_reader=self.message_reader,
+        ) as session:
+            shape = self._enrich_submit_task_dict(context, session, task.as_dict())
+            # Tags of a task exist in no request; the run's name and the cluster's tags say it.
+            shape.pop("tags", None)
+            with _uninterrupted() as interrupt:
+                run_id = self._submit(jobs.SubmitTask.from_dict(shape), arguments)
+            self._follow(context, run_id, interrupted=interrupt.came)
+        return PipesClientCompletedInvocation(
+            session, metadata=self._extract_dagster_metadata(run_id)
+        )
+
+    def _submit(self, task: jobs.SubmitTask, arguments: Mapping[str, Any]) -> int:
         try:
-            return super().run(context=context, extras=extras, task=task, submit_args=submit_args)
-        except _InterruptedError as stopped:
-            raise stopped.interrupt from None
+            return self.client.jobs.submit(tasks=[task], **arguments).bind()["run_id"]
         except DatabricksError as error:
-            name = (submit_args or {}).get("run_name", "a job")
+            name = arguments.get("run_name", "a job")
             raise refusal(f"run {name!r} on Databricks", str(error)) from error
 
-    def _poll_til_success(self, context: Any, run_id: int) -> None:
+    def _follow(self, context: Any, run_id: int, *, interrupted: bool) -> None:
         try:
-            super()._poll_til_success(context, run_id)
-        except DagsterExecutionInterruptedError as interrupt:
+            if interrupted:
+                raise DagsterExecutionInterruptedError  # noqa: TRY301  # as if it came now
+            self._poll_til_success(context, run_id)
+        except DagsterExecutionInterruptedError:
             context.log.warning("interrupted: cancelling the Databricks run %s", run_id)
-            self.client.jobs.cancel_run(run_id)
+            with _uninterrupted():
+                self.client.jobs.cancel_run(run_id)
             self._poll_til_terminating(run_id)
             self._ended(context, run_id)
-            raise _InterruptedError(interrupt) from interrupt
+            raise
         except DagsterPipesExecutionError as error:
             self._ended(context, run_id)
             raise self._explained(error, run_id) from error
@@ -154,6 +168,22 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
         return DagsterPipesExecutionError(
             f"the Databricks run {run_id} failed: {reason}; see {run.run_page_url}"
         )
+
+
+@dataclass
+class _Interrupt:
+    """Whether an interrupt came meanwhile."""
+
+    came: bool = False
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[_Interrupt]:
+    """Hold interrupts back: a request that is cut off may have started or ended a job."""
+    interrupt = _Interrupt()
+    with capture_interrupts():
+        yield interrupt
+        interrupt.came = pop_captured_interrupt()
 
 
 class _ContextInFolder(PipesUnityCatalogVolumesContextInjector):

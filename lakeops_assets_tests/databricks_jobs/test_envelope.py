@@ -162,7 +162,7 @@ def test_the_definition_is_as_the_vendor_documents_it() -> None:
     ("compute", "envelope", "fields"),
     [
         (Compute(node_type="r5.8xlarge"), ENVELOPE, ("node_type_id",)),
-        (Compute(node_type="m5.large", workers=5), ENVELOPE, ("num_workers",)),
+        (Compute(node_type="m5.large", workers=5, hours=0.5), ENVELOPE, ("num_workers",)),
         (Compute(node_type="m5.xlarge", workers=4), ENVELOPE, ("dbus_per_hour", "money_per_run")),
         (Compute(node_type="m5.large", hours=3), ENVELOPE, ("hours",)),
         (Compute(node_type="m5.large", driver_node_type="x"), ENVELOPE, ("driver_node_type_id",)),

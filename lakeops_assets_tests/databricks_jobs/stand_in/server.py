@@ -74,6 +74,8 @@ class StandIn:
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    # Path -> what happens once, after a request was carried out and before it is answered.
+    meanwhile: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.volumes = self.folder / "Volumes"
@@ -284,6 +286,7 @@ class _Handler(BaseHTTPRequestHandler):
         except RefusedError as refused:
             status, answer = refused.status, json.dumps(refused.body).encode()
             headers = {"Content-Type": "application/json"}
+        self.stand_in.meanwhile.pop(path, lambda: None)()
         self.stand_in.journal.append(Request(self.command, path, query, self.body, status))
         self.send_response(status)
         for name, value in headers.items():
