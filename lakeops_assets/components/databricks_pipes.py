@@ -164,7 +164,7 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
             for task in run.tasks or ()
             if task.run_id is not None
         ]
-        reason = "; ".join(filter(None, [*said, state])) or str(error)
+        reason = "; ".join(filter(None, said)) or state or str(error)
         return DagsterPipesExecutionError(
             f"the Databricks run {run_id} failed: {reason}; see {run.run_page_url}"
         )

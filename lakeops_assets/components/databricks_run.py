@@ -84,7 +84,11 @@ def run_on_databricks(
             f"{spec.volume}; its output is in the log above. Run it again"
         )
     lakeops.meter.wrote(remote.rows_written)
-    yield from remote_results.results(remote)
+    for result in remote_results.results(remote):
+        if isinstance(result, dg.AssetObservation):
+            context.log_event(result)  # of another asset, such as a landing folder
+        else:
+            yield result
     for check in context.selected_asset_check_keys:
         if check.name == WITHIN:
             yield _judged(check.asset_key, spec, compute, account)

@@ -18,8 +18,8 @@ from dagster._core.definitions.data_version import (
 )
 from dagster_shared.serdes import deserialize_value, serialize_value
 
-Event: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation
-Result: TypeAlias = "dg.MaterializeResult[Any] | dg.AssetCheckResult"
+Event: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.AssetObservation
+Result: TypeAlias = "dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation"
 
 _FORMAT = "lakeops/events/1"
 
@@ -29,7 +29,7 @@ class Remote:
     """What came back.
 
     Attributes:
-        events: Materializations and check results, in the order in which they happened.
+        events: Materializations, observations and check results, in their order.
         rows_written: Rows that were inserted, updated or deleted there.
     """
 
@@ -54,7 +54,7 @@ def read(messages: Sequence[Any]) -> Remote | None:
     )
     if found is None:
         return None
-    types = (dg.AssetMaterialization, dg.AssetCheckEvaluation)
+    types = (dg.AssetMaterialization, dg.AssetCheckEvaluation, dg.AssetObservation)
     events = tuple(deserialize_value(text, as_type=types) for text in found["events"])
     return Remote(events, int(found["rows_written"]))
 
@@ -64,6 +64,8 @@ def results(remote: Remote) -> Iterator[Result]:
     for event in remote.events:
         if isinstance(event, dg.AssetMaterialization):
             yield _materialized(event)
+        elif isinstance(event, dg.AssetObservation):
+            yield event
         else:
             yield dg.AssetCheckResult(
                 asset_key=event.asset_key,
@@ -78,6 +80,8 @@ def results(remote: Remote) -> Iterator[Result]:
 def _payload(event: dg.DagsterEvent) -> Event | None:
     if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
         return event.step_materialization_data.materialization
+    if event.event_type == dg.DagsterEventType.ASSET_OBSERVATION:
+        return event.asset_observation_data.asset_observation
     if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         return event.asset_check_evaluation_data
     return None

@@ -203,7 +203,7 @@ def _entry_point(sites: list[Path], package: str, name: str) -> str:
     """Return where an entry point leads, from the metadata of the wheels of the task."""
     for site in sites:
         for metadata in site.glob("*.dist-info"):
-            distribution = metadata.name.rsplit("-", 1)[0].rsplit(".dist", 1)[0]
+            distribution = metadata.name.partition("-")[0]
             if _NAME.sub("-", distribution).lower() != _NAME.sub("-", package).lower():
                 continue
             found = configparser.ConfigParser(delimiters=("=",))
