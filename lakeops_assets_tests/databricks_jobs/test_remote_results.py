@@ -1,6 +1,5 @@
 """What an asset finds is the same after it has travelled."""
 
-from __future__ import annotations
 
 import json
 
