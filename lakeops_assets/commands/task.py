@@ -10,14 +10,34 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import dagster as dg
 
+    from lakeops_assets.components.resources import LakeopsResource
+
 
 class TaskError(RuntimeError):
     """An asset could not be made here; raised, because a job fails with what is raised."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a job is asked to make.
+
+    Attributes:
+        assets: Keys of assets that one step makes, such as `churn/features`.
+        state: State root that whoever asks has; empty when any will do.
+        code: Asset -> code version that whoever asks has.
+        variables: Environment.
+    """
+
+    assets: tuple[str, ...]
+    state: str = ""
+    code: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def main() -> None:
@@ -29,25 +49,26 @@ def main() -> None:
         open_dagster_pipes,
     )
 
-    assets, variables = _arguments(sys.argv[1:])
-    os.environ.update(variables)
+    asked = _arguments(sys.argv[1:])
+    os.environ.update(asked.variables)
     with open_dagster_pipes(
         context_loader=PipesUnityCatalogVolumesContextLoader(),
         message_writer=PipesUnityCatalogVolumesMessageWriter(interval=5),
         params_loader=PipesCliArgsParamsLoader(),
     ) as pipes:
-        pipes.report_custom_message(make(assets, pipes.run_id))
+        pipes.report_custom_message(make(asked, pipes.run_id))
 
 
-def make(assets: Sequence[str], run_id: str) -> Mapping[str, Any]:
+def make(asked: Asked, run_id: str) -> Mapping[str, Any]:
     """Make assets in this process and return the message with what they found.
 
     Args:
-        assets: Keys of assets that one step makes, such as `churn/features`.
+        asked: Assets that one step makes, and what has to be so here.
         run_id: Run that asks; what is written here says so.
 
     Raises:
-        TaskError: There is no such asset, or it failed.
+        TaskError: There is no such asset, it is another one here, or it failed. But in the last
+            case nothing was written.
     """
     import dagster as dg
 
@@ -58,10 +79,12 @@ def make(assets: Sequence[str], run_id: str) -> Mapping[str, Any]:
 
     settings.switch_off_telemetry()
     config = settings.load()
-    keys = [dg.AssetKey.from_user_string(asset) for asset in assets]
+    keys = [dg.AssetKey.from_user_string(asset) for asset in asked.assets]
     lakeops = LakeopsResource.from_settings(config)
+    found = _asset(local_products(config), keys)
+    _require_same(asked, found, lakeops)
     here = dg.Definitions(
-        assets=[_asset(local_products(config), keys)],
+        assets=[found],
         resources={"lakeops": lakeops},
         executor=dg.in_process_executor,
     )
@@ -70,18 +93,42 @@ def make(assets: Sequence[str], run_id: str) -> Mapping[str, Any]:
             instance=instance, asset_selection=keys, run_id=run_id, raise_on_error=False
         )
     if not result.success:
-        raise TaskError(f"{', '.join(assets)} failed: {_reason(result)}")
+        raise TaskError(f"{', '.join(asked.assets)} failed: {_reason(result)}")
     return remote_results.message(result.all_events, _rows_written(result))
 
 
-def _arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def _arguments(arguments: Sequence[str]) -> Asked:
     parser = argparse.ArgumentParser(prog="lakeops-task", allow_abbrev=False)
     parser.add_argument("--asset", action="append", required=True)
+    parser.add_argument("--code", action="append", default=[])
+    parser.add_argument("--state", default="")
     parser.add_argument("--set", action="append", default=[])
     # What Dagster Pipes adds it reads itself.
     known, _ = parser.parse_known_args(list(arguments))
-    pairs = (text.partition("=") for text in known.set)
-    return known.asset, {name: value for name, _, value in pairs}
+    return Asked(tuple(known.asset), known.state, _pairs(known.code), _pairs(known.set))
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    pairs = (text.partition("=") for text in texts)
+    return {name: value for name, _, value in pairs}
+
+
+def _require_same(asked: Asked, asset: dg.AssetsDefinition, lakeops: LakeopsResource) -> None:
+    """Refuse to make what would be something else than was asked for."""
+    state = lakeops.state_id()
+    if asked.state and state != asked.state:
+        raise TaskError(
+            f"LAKEOPS_HOME is {lakeops.home} here, which is the state {state}; whoever asks has "
+            f"{asked.state}. Set `home` and LAKEOPS_ENV of the component Databricks so that both "
+            "see the same state root"
+        )
+    here = {key.to_user_string(): version for key, version in asset.code_versions_by_key.items()}
+    other = sorted(name for name, version in asked.code.items() if here.get(name) != version)
+    if other:
+        raise TaskError(
+            f"{', '.join(other)} is declared in another way here: the wheel or the folder "
+            "LAKEOPS_DEFS is older or newer than those of whoever asks. Build and upload both again"
+        )
 
 
 def _asset(definitions: dg.Definitions, keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
@@ -110,9 +157,11 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
 
 
 def _rows_written(result: dg.ExecuteInProcessResult) -> int:
+    import dagster as dg
+
     names = ("rows_inserted", "rows_updated", "rows_deleted")
     found = 0
     for event in result.get_asset_materialization_events():
         values = (event.materialization.metadata.get(name) for name in names)
-        found += sum(int(v.value or 0) for v in values if v is not None)
+        found += sum(v.value or 0 for v in values if isinstance(v, dg.IntMetadataValue))
     return found

@@ -1,8 +1,10 @@
 """Which assets of a product are made on Databricks, and what that may cost."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import dagster as dg
+from dagster._config import ConfigTypeKind
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph as AssetGraph
 from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValue
 from pydantic import Field
@@ -33,8 +35,11 @@ class NodeTypeModel(dg.Model, dg.Resolvable):
     """What a machine of one type takes in an hour."""
 
     dbus_per_hour: float = Field(gt=0, description="Databricks units, from the vendor's list.")
-    money_per_hour: float = Field(
-        default=0.0, ge=0, description="Price of the machine, from the cloud's list."
+    money_per_hour: float | None = Field(
+        default=None,
+        ge=0,
+        description="Price of the machine, from the cloud's list; needed where `money_per_run` "
+        "limits a run. 0 when somebody else pays for it.",
     )
 
 
@@ -57,7 +62,11 @@ class EnvelopeModel(dg.Model, dg.Resolvable):
     money_per_run: float | None = Field(
         default=None, gt=0, description="Most that a run may cost; not limited when left out."
     )
-    money_per_dbu: float = Field(default=0.0, ge=0, description="Price of a unit on a cluster.")
+    money_per_dbu: float | None = Field(
+        default=None,
+        gt=0,
+        description="Price of a unit on a cluster; needed where `money_per_run` limits a run.",
+    )
     money_per_serverless_dbu: float | None = Field(
         default=None, ge=0, description="Price of a serverless unit; the same when left out."
     )
@@ -66,9 +75,6 @@ class EnvelopeModel(dg.Model, dg.Resolvable):
         gt=0,
         description="Units that a serverless job is taken to use in an hour. Left out, no "
         "serverless job is allowed, since nothing can be said of its cost.",
-    )
-    autotermination_minutes: int = Field(
-        default=20, ge=0, description="Minutes without work after which a cluster ends."
     )
     spot: bool = Field(default=True, description="Whether machines are spot machines.")
     cloud: Literal["aws", "azure", "gcp"] = Field(
@@ -239,12 +245,17 @@ def with_databricks(definitions: dg.Definitions) -> dg.Definitions:
 def remote_specs(graph: AssetGraph) -> list[RemoteSpec]:
     """Return what products say about their jobs."""
     found = (graph.get(key).metadata.get(RUNS_ON) for key in graph.toposorted_asset_keys)
-    return [value.instance for value in found if isinstance(value, ObjectMetadataValue)]
+    return [spec for value in found for spec in _spec(value)]
 
 
 def _specs_of(asset: dg.AssetsDefinition) -> list[RemoteSpec]:
-    found = [spec.metadata.get(RUNS_ON) for spec in asset.specs]
-    return [value.instance for value in found if isinstance(value, ObjectMetadataValue)]
+    return [found for spec in asset.specs for found in _spec(spec.metadata.get(RUNS_ON))]
+
+
+def _spec(value: object) -> Iterator[RemoteSpec]:
+    found = value.instance if isinstance(value, ObjectMetadataValue) else None
+    if isinstance(found, RemoteSpec):
+        yield found
 
 
 def _moved(asset: Any, chosen: dict[dg.AssetKey, tuple[RemoteSpec, Compute]]) -> Any:
@@ -255,9 +266,14 @@ def _moved(asset: Any, chosen: dict[dg.AssetKey, tuple[RemoteSpec, Compute]]) ->
     if not wanted:
         return asset
     spec, compute = wanted[0]
+    made = ", ".join(sorted(key.to_user_string() for key in asset.keys))
     if any(other != wanted[0] for other in wanted):
-        made = ", ".join(sorted(key.to_user_string() for key in asset.keys))
         raise RemoteSpecError(f"{made} are made together, so they run on the same compute")
+    # What a job is not told it would not do: it would make the asset, but another one.
+    config = asset.op.config_schema.config_type if asset.op.config_schema else None
+    configured = config is not None and config.kind != ConfigTypeKind.ANY
+    if configured or any(s.partitions_def for s in asset.specs):
+        raise RemoteSpecError(f"{made} has partitions or takes configuration, which no job is told")
 
     @dg.multi_asset(
         name=asset.op.name,

@@ -19,7 +19,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError, DagsterPipesExecutionError
@@ -32,14 +33,22 @@ from dagster_databricks.pipes import (
     PipesUnityCatalogVolumesMessageReader,
     delete_volume_directory_recursive,
 )
-from dagster_pipes import PipesBlobStoreMessageWriter, PipesContextData, PipesParams
+from dagster_pipes import (
+    PipesBlobStoreMessageWriter,
+    PipesContextData,
+    PipesExtras,
+    PipesParams,
+)
 from databricks.sdk.errors import DatabricksError
 from databricks.sdk.service import jobs
 
-from lakeops_assets.databricks import refusal
+from lakeops_assets.databricks import WorkspaceError, refusal, talking
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
+
+_Context: TypeAlias = "dg.OpExecutionContext | dg.AssetExecutionContext"
+_T = TypeVar("_T")
 
 # Of an output that is longer, the end is what tells why it failed.
 _MOST_OUTPUT = 20_000
@@ -53,7 +62,8 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
         volume_path: Volume that the context and the messages are in.
         token: Name of this attempt; the same for whoever continues it after a crash.
         poll_interval_seconds: How often the workspace is asked.
-        on_end: Called with the run of the workspace when it has ended, however it ended.
+        on_end: Called once with the run of the workspace when it has ended, however it ended; with
+            None when the workspace does not say how it is.
     """
 
     def __init__(
@@ -63,30 +73,33 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
         token: str,
         *,
         poll_interval_seconds: float = 5,
-        on_end: Callable[[jobs.Run], None] = lambda run: None,
+        on_end: Callable[[jobs.Run | None], None] = lambda run: None,
     ) -> None:
         folder = f"{volume_path}/lakeops-runs/{token}"
+        self._injector = _ContextInFolder(client=client, volume_path=folder)
+        self._reader = _MessagesInFolder(
+            client=client,
+            volume_path=folder,
+            interval=poll_interval_seconds,
+            include_stdio_in_messages=False,
+        )
         super().__init__(
             client,
             volume_path,
-            context_injector=_ContextInFolder(client=client, volume_path=folder),
-            message_reader=_MessagesInFolder(
-                client=client,
-                volume_path=folder,
-                interval=poll_interval_seconds,
-                include_stdio_in_messages=False,
-            ),
+            context_injector=self._injector,
+            message_reader=self._reader,
             poll_interval_seconds=poll_interval_seconds,
         )
         self._on_end = on_end
+        self._errors: list[str] = []  # what tasks of the run said
 
-    def run(  # type: ignore[override]  # as narrow as that of the class above
+    def run(  # type: ignore[override]  # takes what its parent takes, which narrows its own
         self,
         *,
-        context: dg.AssetExecutionContext,
+        context: dg.OpExecutionContext | dg.AssetExecutionContext,
+        extras: PipesExtras | None = None,
         task: jobs.SubmitTask,
         submit_args: Mapping[str, Any] | None = None,
-        extras: dict[str, Any] | None = None,
     ) -> PipesClientCompletedInvocation:
         """Submit the task, and return when it has succeeded.
 
@@ -94,14 +107,14 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
             DagsterExecutionInterruptedError: The run was interrupted; the job was cancelled.
             DagsterPipesExecutionError: The task failed.
             PolicyBreachError: The policy of the workspace refuses the cluster.
-            WorkspaceError: The workspace refuses something else.
+            WorkspaceError: The workspace refuses something else, or does not answer any more.
         """
         arguments = submit_args or {}
         with open_pipes_session(
             context=context,
             extras=extras,
-            context_injector=self.context_injector,
-            message_reader=self.message_reader,
+            context_injector=self._injector,
+            message_reader=self._reader,
         ) as session:
             shape = self._enrich_submit_task_dict(context, session, task.as_dict())
             # Tags of a task exist in no request; the run's name and the cluster's tags say it.
@@ -114,36 +127,53 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
         )
 
     def _submit(self, task: jobs.SubmitTask, arguments: Mapping[str, Any]) -> int:
-        try:
+        with talking(f"run {arguments.get('run_name', 'a job')!r} on Databricks"):
             return self.client.jobs.submit(tasks=[task], **arguments).bind()["run_id"]
-        except DatabricksError as error:
-            name = arguments.get("run_name", "a job")
-            raise refusal(f"run {name!r} on Databricks", str(error)) from error
 
-    def _follow(self, context: Any, run_id: int, *, interrupted: bool) -> None:
+    def _follow(self, context: _Context, run_id: int, *, interrupted: bool) -> None:
         try:
             if interrupted:
                 raise DagsterExecutionInterruptedError  # noqa: TRY301  # as if it came now
             self._poll_til_success(context, run_id)
         except DagsterExecutionInterruptedError:
             context.log.warning("interrupted: cancelling the Databricks run %s", run_id)
+            self._cancelled(context, run_id)
+            raise
+        except DagsterPipesExecutionError as error:
+            run = self._ended(context, run_id)
+            raise self._explained(error, run_id, run) from error
+        except (DatabricksError, OSError) as error:
+            # A retry would be another job beside one that nobody follows.
+            gone = self._cancelled(context, run_id)
+            what = "it was cancelled" if gone else "it may still run, so cancel it there"
+            raise WorkspaceError(
+                f"the workspace stopped to answer about the Databricks run {run_id}: {error}; "
+                f"{what} before you run the step again"
+            ) from error
+        self._ended(context, run_id)
+
+    def _cancelled(self, context: _Context, run_id: int) -> bool:
+        """Cancel a run and take down what it cost; return whether the workspace did it."""
+        try:
             with _uninterrupted():
                 self.client.jobs.cancel_run(run_id)
             self._poll_til_terminating(run_id)
-            self._ended(context, run_id)
+        except (DatabricksError, OSError) as error:
+            context.log.error("the Databricks run %s is not cancelled: %s", run_id, error)  # noqa: TRY400
+            self._on_end(None)
+            return False
+        except DagsterExecutionInterruptedError:
+            self._on_end(None)  # a second time: whoever asks does not want to wait
             raise
-        except DagsterPipesExecutionError as error:
+        with _uninterrupted():
             self._ended(context, run_id)
-            raise self._explained(error, run_id) from error
-        self._ended(context, run_id)
+        return True
 
-    def _ended(self, context: Any, run_id: int) -> None:
-        """Log what the task wrote, and tell what it took."""
-        run = self.client.jobs.get_run(run_id)
-        for task in run.tasks or ():
-            if task.run_id is None:
-                continue
-            output = self.client.jobs.get_run_output(task.run_id)
+    def _ended(self, context: _Context, run_id: int) -> jobs.Run | None:
+        """Tell what a run took, log what it wrote, and return it; None when nobody says."""
+        run = self._known(context, "what the run is", lambda: self.client.jobs.get_run(run_id))
+        self._on_end(run)
+        for output in self._outputs(context, run):
             if output.logs:
                 text = output.logs[-_MOST_OUTPUT:].rstrip()
                 context.log.info("output of the Databricks run %s:\n%s", run_id, text)
@@ -151,20 +181,39 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
                 context.log.error("%s", output.error_trace[-_MOST_OUTPUT:].rstrip())
             if output.error:
                 context.log.error("%s", output.error)
-        self._on_end(run)
+                self._errors.append(output.error)
+        return run
 
-    def _explained(self, error: DagsterPipesExecutionError, run_id: int) -> Exception:
+    def _outputs(self, context: _Context, run: jobs.Run | None) -> Iterator[jobs.RunOutput]:
+        for task in (run.tasks if run is not None else None) or ():
+            number = task.run_id
+            if number is not None:
+                output = self._known(
+                    context,
+                    f"the output of {task.task_key}",
+                    partial(self.client.jobs.get_run_output, number),
+                )
+                if output is not None:
+                    yield output
+
+    def _known(self, context: _Context, what: str, ask: Callable[[], _T]) -> _T | None:
+        """Return what the workspace says of a run that is over, whose result stands without it."""
+        try:
+            return ask()
+        except (DatabricksError, OSError) as error:
+            context.log.warning("the workspace does not say %s: %s", what, error)
+            return None
+
+    def _explained(
+        self, error: DagsterPipesExecutionError, run_id: int, run: jobs.Run | None
+    ) -> Exception:
         """Return the failure with what the task itself says; a policy's refusal with its field."""
-        run = self.client.jobs.get_run(run_id)
+        if run is None:
+            return DagsterPipesExecutionError(f"the Databricks run {run_id} failed: {error}")
         state = run.state.state_message if run.state else None
         if state and "Validation failed for" in state:
             return refusal(f"run {run.run_name!r} on Databricks", state)
-        said = [
-            self.client.jobs.get_run_output(task.run_id).error
-            for task in run.tasks or ()
-            if task.run_id is not None
-        ]
-        reason = "; ".join(filter(None, said)) or state or str(error)
+        reason = "; ".join(self._errors) or state or str(error)
         return DagsterPipesExecutionError(
             f"the Databricks run {run_id} failed: {reason}; see {run.run_page_url}"
         )

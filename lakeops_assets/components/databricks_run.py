@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._utils.interrupts import capture_interrupts
 
 from lakeops_assets.components import remote_results
+from lakeops_assets.components.costs import take_down
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.databricks import (
+    INSTALL,
     Compute,
     Job,
     RemoteSpec,
@@ -31,18 +35,18 @@ WITHIN = "within_envelope"
 
 @dataclass
 class _Account:
-    """Takes down what runs of the workspace cost as they end."""
+    """Takes down what the run of the workspace cost when it ends."""
 
     spec: RemoteSpec
     compute: Compute
     lakeops: LakeopsResource
-    costs: list[RunCost] = field(default_factory=list)
+    cost: RunCost | None = None
 
-    def add(self, run: Run) -> None:
-        cost = run_cost(self.spec.envelope, self.compute, run)
+    def ended(self, run: Run | None) -> None:
+        cost = None if run is None else run_cost(self.spec.envelope, self.compute, run)
         if cost is not None:
-            self.costs.append(cost)
-            self.lakeops.meter.elsewhere(cost.seconds, cost.dbus, cost.money)
+            self.cost = cost
+            self.lakeops.meter.elsewhere(cost.seconds, cost.dbus, cost.money or 0.0)
 
 
 def run_on_databricks(
@@ -71,12 +75,21 @@ def run_on_databricks(
         step=context.get_step_execution_context().step.key,
         retry=context.retry_number,
         policy_id=policy,
+        # An actor that is told twice is the one that the product names.
+        variables={"LAKEOPS_ENV": lakeops.environment, "LAKEOPS_ACTOR": lakeops.actor},
+        state=lakeops.state_id(),
+        code=_code(context, keys),
     )
     context.log.info("%s runs on Databricks: %s", ", ".join(assets), compute)
     account = _Account(spec, compute, lakeops)
-    done = _client(client, job, account).run(
-        context=context, task=job.task(), submit_args=job.arguments()
-    )
+    try:
+        done = _client(client, job, account).run(
+            context=context, task=job.task(), submit_args=job.arguments()
+        )
+    except DagsterExecutionInterruptedError:
+        with capture_interrupts():
+            take_down(lakeops, context.run_id, job.step, spec.product, keys, "failure")
+        raise
     remote = remote_results.read(done.get_custom_messages())
     if remote is None:
         raise WorkspaceError(
@@ -91,45 +104,64 @@ def run_on_databricks(
             yield result
     for check in context.selected_asset_check_keys:
         if check.name == WITHIN:
-            yield _judged(check.asset_key, spec, compute, account)
+            yield _judged(check.asset_key, spec, compute, account.cost)
+
+
+def _code(context: dg.AssetExecutionContext, keys: Sequence[dg.AssetKey]) -> dict[str, str]:
+    versions = context.assets_def.code_versions_by_key
+    return {
+        key.to_user_string(): version for key in keys if (version := versions.get(key)) is not None
+    }
 
 
 def _client(client: Any, job: Job, account: _Account) -> Any:
     try:
         from lakeops_assets.components.databricks_pipes import DatabricksJobClient
     except ImportError as error:
-        raise WorkspaceError(
-            f"dagster-databricks is not there ({error}); pip install 'lakeops-assets[databricks]'"
-        ) from error
+        raise WorkspaceError(f"dagster-databricks is not there ({error}); {INSTALL}") from error
     return DatabricksJobClient(
         client,
         job.spec.volume,
         job.token,
         poll_interval_seconds=job.spec.poll_seconds,
-        on_end=account.add,
+        on_end=account.ended,
     )
 
 
 def _judged(
-    key: dg.AssetKey, spec: RemoteSpec, compute: Compute, account: _Account
+    key: dg.AssetKey, spec: RemoteSpec, compute: Compute, cost: RunCost | None
 ) -> dg.AssetCheckResult:
-    """Return whether a run stayed within what it was expected to cost at most."""
-    expected, limit = estimate(spec.envelope, compute), spec.envelope.money_per_run
-    seconds = sum(c.seconds for c in account.costs)
-    money = sum(c.money for c in account.costs)
-    hours = spec.envelope.hours_per_run
-    within = seconds <= hours * 3600 and (limit is None or money <= limit)
+    """Return whether a run stayed within what it may cost; what is not known is not within."""
+    limit, hours = spec.envelope.money_per_run, spec.envelope.hours_per_run
     allowed = f"{hours:g} h" + ("" if limit is None else f" and {limit:g}")
+    if cost is None:
+        return dg.AssetCheckResult(
+            asset_key=key,
+            check_name=WITHIN,
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"the workspace does not say how long the run took; allowed: {allowed}",
+        )
+    within = cost.seconds <= hours * 3600
+    if limit is not None:
+        within = within and cost.money is not None and cost.money <= limit
+    expected = estimate(spec.envelope, compute)
+    price = "no price is known" if cost.money is None else f"cost {cost.money:.4g}"
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=WITHIN,
         passed=within,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{seconds:.0f} s on {compute} cost {money:.4g}; allowed: {allowed}",
+        description=f"{cost.seconds:.0f} s on {compute}, {price}; allowed: {allowed}",
         metadata={
-            "seconds": seconds,
-            "dbus": sum(c.dbus for c in account.costs),
-            "money": money,
-            **({} if expected is None else {"money_estimated_at_most": expected.money}),
+            "seconds": cost.seconds,
+            "dbus": cost.dbus,
+            **({} if cost.money is None else {"money": cost.money}),
+            **({} if expected is None else {"dbus_estimated_at_most": expected.dbus}),
+            **(
+                {}
+                if expected is None or expected.money is None
+                else {"money_estimated_at_most": expected.money}
+            ),
         },
     )

@@ -54,9 +54,7 @@ def read(messages: Sequence[Any]) -> Remote | None:
     )
     if found is None:
         return None
-    types = (dg.AssetMaterialization, dg.AssetCheckEvaluation, dg.AssetObservation)
-    events = tuple(deserialize_value(text, as_type=types) for text in found["events"])
-    return Remote(events, int(found["rows_written"]))
+    return Remote(tuple(map(_event, found["events"])), int(found["rows_written"]))
 
 
 def results(remote: Remote) -> Iterator[Result]:
@@ -75,6 +73,13 @@ def results(remote: Remote) -> Iterator[Result]:
                 description=event.description,
                 metadata=event.metadata,
             )
+
+
+def _event(text: str) -> Event:
+    value: object = deserialize_value(text)
+    if isinstance(value, dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.AssetObservation):
+        return value
+    raise TypeError(f"a job sent back a {type(value).__name__}, which no asset finds")
 
 
 def _payload(event: dg.DagsterEvent) -> Event | None:

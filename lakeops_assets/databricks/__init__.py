@@ -32,5 +32,7 @@ from lakeops_assets.databricks.remote import breaches as breaches
 from lakeops_assets.databricks.remote import require_within as require_within
 from lakeops_assets.databricks.submit import Job as Job
 from lakeops_assets.databricks.submit import idempotency_token as idempotency_token
+from lakeops_assets.databricks.workspace import INSTALL as INSTALL
 from lakeops_assets.databricks.workspace import connect as connect
 from lakeops_assets.databricks.workspace import refusal as refusal
+from lakeops_assets.databricks.workspace import talking as talking

@@ -34,11 +34,12 @@ class NodeType:
 
     Attributes:
         dbus_per_hour: Databricks units of a job on it, from the vendor's list.
-        money_per_hour: Price of the machine itself, from the cloud's list; 0 leaves it out.
+        money_per_hour: Price of the machine itself, from the cloud's list; None when it is not
+            known, 0 when somebody else pays for it.
     """
 
     dbus_per_hour: float
-    money_per_hour: float = 0.0
+    money_per_hour: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,11 @@ class CostEnvelope:
         node_types: Machines that may be used, with what they take.
         max_workers: Most workers of a cluster; 0 allows machines that work alone.
         hours_per_run: Longest time a run may take; the workspace ends it then.
-        money_per_run: Most a run may cost; None does not limit it.
-        money_per_dbu: Price of a unit of a job on a cluster.
+        money_per_run: Most a run may cost; None does not limit it. It needs the prices below.
+        money_per_dbu: Price of a unit of a job on a cluster; None when it is not known.
         money_per_serverless_dbu: Price of a unit of a serverless job; the same when None.
         serverless_dbus_per_hour: Units that a serverless job is taken to use in an hour, since it
             has no machines to count. None allows no serverless job: its cost would be a guess.
-        autotermination_minutes: Minutes without work after which a cluster ends.
         spot: Whether machines are spot machines.
         cloud: Cloud of the workspace.
         tags: Tags that every cluster carries.
@@ -68,10 +68,9 @@ class CostEnvelope:
     max_workers: int
     hours_per_run: float
     money_per_run: float | None = None
-    money_per_dbu: float = 0.0
+    money_per_dbu: float | None = None
     money_per_serverless_dbu: float | None = None
     serverless_dbus_per_hour: float | None = None
-    autotermination_minutes: int = 20
     spot: bool = True
     cloud: Cloud = "aws"
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -84,19 +83,13 @@ class CostEnvelope:
         if self.cloud not in AVAILABILITY:
             there = ", ".join(AVAILABILITY)
             raise EnvelopeError(f"{self.cloud!r} is no cloud of Databricks; use: {there}")
-        for name, value in (
-            ("dbus_per_hour", self.dbus_per_hour),
-            ("hours_per_run", self.hours_per_run),
-            *((f"node_types.{n}.dbus_per_hour", t.dbus_per_hour) for n, t in self._nodes()),
-        ):
-            if not 0 < value < float("inf"):
-                raise EnvelopeError(f"{name} of the envelope {self.name} is {value}: not above 0")
-        if self.max_workers < 0:
-            raise EnvelopeError(f"max_workers of the envelope {self.name} is below 0")
-        if self.money_per_run is not None and self.money_per_dbu <= 0:
+        self._check_numbers()
+        missing = self._missing_prices() if self.money_per_run is not None else []
+        if missing:
             raise EnvelopeError(
-                f"the envelope {self.name} limits money_per_run and has no money_per_dbu, so no "
-                "run can be compared with it; take the price of a unit from the vendor's list"
+                f"the envelope {self.name} limits money_per_run and has no {', '.join(missing)}, "
+                "so no run can be compared with it; take prices from the vendor's and the cloud's "
+                "lists"
             )
         smallest = min(t.dbus_per_hour for t in self.node_types.values())
         if smallest > self.dbus_per_hour:
@@ -104,6 +97,48 @@ class CostEnvelope:
                 f"the envelope {self.name} allows {self.dbus_per_hour:g} DBUs an hour, and the "
                 f"smallest of its machines alone takes {smallest:g}"
             )
+
+    def _check_numbers(self) -> None:
+        """Refuse what no limit and no price can be; of NaN every comparison says that all is well.
+
+        Raises:
+            EnvelopeError: A number is none that can be compared with.
+        """
+        limits = {
+            "dbus_per_hour": self.dbus_per_hour,
+            "hours_per_run": self.hours_per_run,
+            "money_per_run": self.money_per_run,
+            "serverless_dbus_per_hour": self.serverless_dbus_per_hour,
+            **{f"node_types.{n}.dbus_per_hour": t.dbus_per_hour for n, t in self._nodes()},
+        }
+        prices = {
+            "money_per_dbu": self.money_per_dbu,
+            "money_per_serverless_dbu": self.money_per_serverless_dbu,
+            **{f"node_types.{n}.money_per_hour": t.money_per_hour for n, t in self._nodes()},
+        }
+        for name, value in limits.items():
+            if value is not None and not 0 < value < float("inf"):
+                raise EnvelopeError(f"{name} of the envelope {self.name} is {value}: not above 0")
+        for name, value in prices.items():
+            if value is not None and not 0 <= value < float("inf"):
+                raise EnvelopeError(f"{name} of the envelope {self.name} is {value}: no price")
+        if self.max_workers < 0:
+            raise EnvelopeError(f"max_workers of the envelope {self.name} is below 0")
+
+    def _missing_prices(self) -> list[str]:
+        """Return which prices a limit of money needs and does not have.
+
+        A unit costs something, so a price of 0 is a missing one; a machine may cost nothing, such
+        as one that the vendor pays for.
+        """
+        missing = [] if self.money_per_dbu else ["money_per_dbu"]
+        if self.serverless_dbus_per_hour is not None and self.money_per_serverless_dbu == 0:
+            missing.append("money_per_serverless_dbu")
+        return missing + [
+            f"node_types.{name}.money_per_hour"
+            for name, node in self._nodes()
+            if node.money_per_hour is None
+        ]
 
     def _nodes(self) -> list[tuple[str, NodeType]]:
         return list(self.node_types.items())
@@ -179,11 +214,6 @@ def _fixed(envelope: CostEnvelope, cluster: Mapping[str, Any]) -> Iterator[Breac
             envelope.availability[0],
             (cluster.get(section) or {}).get(name),
             envelope.availability[1],
-        ),
-        (
-            "autotermination_minutes",
-            cluster.get("autotermination_minutes"),
-            envelope.autotermination_minutes,
         ),
         ("runtime_engine", cluster.get("runtime_engine"), ENGINE),
         *((f"custom_tags.{k}", tags.get(k), v) for k, v in envelope.tags.items()),

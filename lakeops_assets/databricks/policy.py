@@ -54,7 +54,11 @@ class PolicyPlan:
 
 
 def policy_definition(envelope: CostEnvelope) -> dict[str, dict[str, Any]]:
-    """Return the definition of the policy that allows what the envelope allows, and no more."""
+    """Return the definition of the policy that allows what the envelope allows, and no more.
+
+    It says nothing of `autotermination_minutes`: a cluster of a job ends with the job, and the
+    jobs API does not support the attribute. What ends a job that hangs is its timeout.
+    """
     nodes = sorted(envelope.node_types)
     workers = {"type": "range", "minValue": 0, "maxValue": envelope.max_workers, "isOptional": True}
     path, availability = envelope.availability
@@ -67,11 +71,6 @@ def policy_definition(envelope: CostEnvelope) -> dict[str, dict[str, Any]]:
         "num_workers": dict(workers),
         "autoscale.min_workers": dict(workers),
         "autoscale.max_workers": dict(workers),
-        "autotermination_minutes": {
-            "type": "fixed",
-            "value": envelope.autotermination_minutes,
-            "hidden": True,
-        },
         "runtime_engine": {"type": "fixed", "value": ENGINE, "hidden": True},
         path: {"type": "fixed", "value": availability},
         **{f"custom_tags.{k}": {"type": "fixed", "value": v} for k, v in envelope.tags.items()},

@@ -13,6 +13,7 @@ from lakeops_assets.databricks.errors import BeyondEnvelopeError, RemoteSpecErro
 
 # Parameters of a task are shown to everybody who may see the run.
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|_KEY$")
+_SECRET_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,11 @@ class RemoteSpec:
                 )
         if not self.wheel.endswith(".whl"):
             raise RemoteSpecError(f"wheel of {self.product} is {self.wheel!r}, which is no wheel")
-        secret = sorted(name for name in self.variables if _SECRET.search(name.upper()))
+        secret = sorted(
+            name
+            for name, value in self.variables.items()
+            if _SECRET.search(name.upper()) or _SECRET_IN_URL.search(value)
+        )
         if secret:
             raise RemoteSpecError(
                 f"variables of {self.product} hold {', '.join(secret)}: whoever sees a run sees "
@@ -76,7 +81,13 @@ def breaches(spec: RemoteSpec, compute: Compute) -> list[Breach]:
         )
     expected = estimate(envelope, compute)
     limit = envelope.money_per_run
-    if expected is not None and limit is not None and expected.money > limit:
+    if expected is None and not found:
+        found.append(Breach("node_types", "do not say what it takes in an hour"))
+    if expected is None or limit is None:
+        return found
+    if expected.money is None:
+        found.append(Breach("money_per_run", "is limited, and the envelope has no price for it"))
+    elif expected.money > limit:
         reason = f"may come to {expected.money:.4g} in {expected.hours:g} h; at most {limit:g}"
         found.append(Breach("money_per_run", reason))
     return found

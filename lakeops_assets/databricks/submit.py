@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lakeops_assets.databricks.compute import Compute, cluster_of
@@ -38,6 +39,9 @@ class Job:
         step: Its step.
         retry: Which attempt at the step it is, from 0.
         policy_id: Policy that a cluster is checked with; empty for serverless.
+        variables: Environment of the task beside what the product says, which comes first.
+        state: Identifier of the state root of whoever asks; the task refuses to write to another.
+        code: Asset -> code version here; the task refuses to make it with another.
     """
 
     spec: RemoteSpec
@@ -47,6 +51,9 @@ class Job:
     step: str
     retry: int
     policy_id: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    state: str = ""
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def token(self) -> str:
@@ -55,9 +62,10 @@ class Job:
 
     @property
     def timeout_seconds(self) -> int:
-        """Time after which the workspace ends the run."""
+        """Time after which the workspace ends the run; never 0, which would be no limit."""
         hours = self.compute.hours
-        return round((self.spec.envelope.hours_per_run if hours is None else hours) * 3600)
+        allowed = self.spec.envelope.hours_per_run if hours is None else hours
+        return max(int(allowed * 3600), 1)
 
     def task(self) -> SubmitTask:
         """Return the task of `jobs/runs/submit`."""
@@ -106,7 +114,11 @@ class Job:
         found: list[str] = []
         for asset in self.assets:
             found += ["--asset", asset]
-        for name, value in sorted(self.spec.variables.items()):
+        for asset, version in sorted(self.code.items()):
+            found += ["--code", f"{asset}={version}"]
+        if self.state:
+            found += ["--state", self.state]
+        for name, value in sorted({**self.variables, **self.spec.variables}.items()):
             found += ["--set", f"{name}={value}"]
         return found
 

@@ -41,8 +41,9 @@ class Workspace:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Pipes wait one second and not ten for messages of a task that was killed."""
+    """Let Pipes look for messages ten times a second, and for one second after a task ended."""
     monkeypatch.setattr("dagster._core.pipes.utils.WAIT_FOR_LOGS_AFTER_EXECUTION_INTERVAL", 0)
+    monkeypatch.setattr("dagster._core.pipes.utils.DEFAULT_SLEEP_INTERVAL", 0.1)
 
 
 @pytest.fixture

@@ -181,7 +181,7 @@ def test_assets_are_made_as_jobs_and_report_what_they_found(shop: Shop) -> None:
         assert tags[STATE].endswith(".dev")
         assert tags["dagster/data_version"] == f"delta:{lakehouse.data_version(table)}"
     (seen,) = result.get_asset_observation_events()
-    assert seen.asset_key == dg.AssetKey(["landing", "shop", "orders"])
+    assert seen.asset_key == dg.AssetKey(["shop", "orders_landing"])
 
     # What was submitted says who asked and stays within the envelope.
     orders, totals = shop.submitted
@@ -229,7 +229,8 @@ def test_an_asset_that_fails_there_says_why_and_has_a_cost(shop: Shop) -> None:
 
 
 def test_what_is_beyond_the_envelope_is_not_submitted(shop: Shop) -> None:
-    shop.write(money_per_run=0.1, node_types={"m5.xlarge": {"dbus_per_hour": 0.69}})
+    other = {"m5.xlarge": {"dbus_per_hour": 0.69, "money_per_hour": 0.2}}
+    shop.write(money_per_run=0.1, node_types=other)
     result, _ = shop.run(ORDERS)
     assert "beyond the envelope shop jobs: money_per_run may come to 0.15" in failure(result)
     result, _ = shop.run(TOTALS)

@@ -1,13 +1,12 @@
 """What an asset finds is the same after it has travelled."""
 
-
 import json
 
 import dagster as dg
 import pytest
 
 from lakeops_assets import settings
-from lakeops_assets.commands.task import TaskError, make
+from lakeops_assets.commands.task import Asked, TaskError, make
 from lakeops_assets.components import remote_results
 
 SCHEMA = dg.TableSchema([dg.TableColumn("id", "bigint", description="Identifier.")])
@@ -65,4 +64,4 @@ def test_a_task_that_is_asked_for_what_is_not_there_says_what_is(
     config: settings.Settings,
 ) -> None:
     with pytest.raises(TaskError, match=r"no step makes shop/x; assets here: .*churn/features"):
-        make(["shop/x"], "0e8f2a34-6a7e-4b0e-9d55-1d2f3c4b5a69")
+        make(Asked(("shop/x",)), "0e8f2a34-6a7e-4b0e-9d55-1d2f3c4b5a69")

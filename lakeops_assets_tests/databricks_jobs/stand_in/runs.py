@@ -22,6 +22,12 @@ from typing import Any
 from databricks_jobs.stand_in.validate import RefusedError
 
 _NAME = re.compile(r"[-_.]+")
+# Dagster Pipes looks once a second whether there is something to write, also when all is over.
+_IMPATIENT = """
+import time
+_sleep = time.sleep
+time.sleep = lambda seconds: _sleep(min(seconds, 0.05))
+"""
 
 
 @dataclass
@@ -107,6 +113,9 @@ class Runner:
     def __init__(self, root: Path, volumes: Path) -> None:
         self.root = root
         self.volumes = volumes
+        self.site = root / "site"
+        self.site.mkdir(parents=True)
+        (self.site / "sitecustomize.py").write_text(_IMPATIENT)
 
     def start(self, run: Run) -> None:
         """Start a run in the background."""
@@ -129,7 +138,7 @@ class Runner:
         cluster = run.cluster or {}
         ours = ("DATABRICKS", "DAGSTER", "LAKEOPS", "PYTHON", "MLFLOW")
         env = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
-        env["PYTHONPATH"] = os.pathsep.join(map(str, paths))
+        env["PYTHONPATH"] = os.pathsep.join(map(str, [*paths, self.site]))
         env |= {k: self.local(v) for k, v in (cluster.get("spark_env_vars") or {}).items()}
         folder = self.root / f"run-{run.run_id}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +196,7 @@ class Runner:
         file = Path(self.local(wheel))
         if not file.is_file():
             raise RefusedError(f"Library installation failed: no such file: {wheel}")
-        target = self.root / "site" / f"{run.run_id}-{file.stem}"
+        target = self.root / "wheels" / f"{run.run_id}-{file.stem}"
         zipfile.ZipFile(file).extractall(target)
         return target
 

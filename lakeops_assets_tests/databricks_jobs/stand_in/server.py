@@ -154,6 +154,8 @@ class StandIn:
             if policy is None:
                 raise RefusedError(f"Policy {cluster['policy_id']} does not exist")
             filled = policies.enforce(policies.parse(policy["definition"]), cluster)
+        if "autotermination_minutes" in filled:
+            raise RefusedError("autotermination_minutes is not supported for clusters of jobs")
         for name in ("spark_version", "node_type_id"):
             if not filled.get(name):
                 raise RefusedError(f"Missing required field '{name}'")
