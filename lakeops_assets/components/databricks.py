@@ -270,9 +270,7 @@ def _moved(asset: Any, chosen: dict[dg.AssetKey, tuple[RemoteSpec, Compute]]) ->
     if any(other != wanted[0] for other in wanted):
         raise RemoteSpecError(f"{made} are made together, so they run on the same compute")
     # What a job is not told it would not do: it would make the asset, but another one.
-    config = asset.op.config_schema.config_type if asset.op.config_schema else None
-    configured = config is not None and config.kind != ConfigTypeKind.ANY
-    if configured or any(s.partitions_def for s in asset.specs):
+    if _configured(asset) or any(s.partitions_def for s in asset.specs):
         raise RemoteSpecError(f"{made} has partitions or takes configuration, which no job is told")
 
     @dg.multi_asset(
@@ -295,6 +293,14 @@ def _moved(asset: Any, chosen: dict[dg.AssetKey, tuple[RemoteSpec, Compute]]) ->
         yield from run_on_databricks(context, lakeops, spec, compute)
 
     return elsewhere
+
+
+def _configured(asset: dg.AssetsDefinition) -> bool:
+    schema = asset.op.config_schema
+    config = schema.config_type if schema else None
+    if config is None or config.kind == ConfigTypeKind.ANY:
+        return False
+    return bool(getattr(config, "fields", True))
 
 
 def _named(spec: dg.AssetSpec, compute: Compute) -> dg.AssetSpec:

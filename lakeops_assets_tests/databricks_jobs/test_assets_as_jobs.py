@@ -3,167 +3,24 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
-import yaml
-from typer.testing import CliRunner
 
 pytest.importorskip("dagster_databricks")
 
-from databricks_jobs.conftest import Workspace
-from databricks_jobs.tasks import log_of
+from databricks_jobs.shop import LIST, ORDERS, TOTALS, Shop, costs, failure, lakeops
 
 from lakeops_assets import settings
-from lakeops_assets.cli import app
 from lakeops_assets.components.databricks import RUNS_ON
 from lakeops_assets.components.names import STATE
 from lakeops_assets.databricks import RemoteSpecError
 from lakeops_assets.definitions import defs
 from lakeops_assets.lakehouse import open_lakehouse
-from lakeops_assets.monitoring.costs import costs_table
-
-PROJECT = Path(__file__).parents[2]
-SUBMIT, LIST = "/api/2.2/jobs/runs/submit", "/api/2.0/policies/clusters/list"
-ORDERS, TOTALS = dg.AssetKey(["shop", "orders"]), dg.AssetKey(["shop", "totals"])
-ON_VOLUME = "/Volumes/main/lakeops/runs"
-
-BRONZE = {
-    "type": "lakeops_assets.components.BronzeTable",
-    "attributes": {
-        "table": "orders",
-        "format": "csv",
-        "columns": [
-            {"name": "customer", "type": "bigint", "description": "Who ordered."},
-            {"name": "amount", "type": "double", "description": "For how much."},
-        ],
-    },
-}
-FEATURES = {
-    "type": "lakeops_assets.components.FeatureTable",
-    "attributes": {"table": "totals", "sql": "totals.sql", "primary_key": ["customer"]},
-}
-
-
-def jobs(wheel: str) -> dict[str, Any]:
-    return {
-        "type": "lakeops_assets.components.Databricks",
-        "attributes": {
-            "volume": ON_VOLUME,
-            "wheel": wheel,
-            "home": f"{ON_VOLUME}/state",
-            "variables": {"LAKEOPS_DEFS": f"{ON_VOLUME}/defs", "LAKEOPS_ACTOR": "tester"},
-            "poll_seconds": 0.1,
-            "runs_on": {
-                "orders": {"serverless": True, "hours": 0.5},
-                "totals": {"node_type": "m5.large", "workers": 1},
-            },
-            "envelope": {
-                "name": "shop jobs",
-                "dbus_per_hour": 3,
-                "node_types": {"m5.large": {"dbus_per_hour": 0.34, "money_per_hour": 0.1}},
-                "max_workers": 2,
-                "hours_per_run": 1,
-                "money_per_run": 1,
-                "money_per_dbu": 0.15,
-                "serverless_dbus_per_hour": 2,
-                "tags": {"team": "shop"},
-            },
-        },
-    }
-
-
-class Shop:
-    """The product's files, on the volume that this machine and the jobs see."""
-
-    def __init__(self, workspace: Workspace, wheel: Path) -> None:
-        self.workspace = workspace
-        self.volume = workspace.stand_in.volumes / "main" / "lakeops" / "runs"
-        (self.volume / "wheels").mkdir()
-        shutil.copy(wheel, self.volume / "wheels")
-        self.jobs = jobs(f"{ON_VOLUME}/wheels/{wheel.name}")
-        landing = self.volume / "state" / "landing" / "shop" / "orders"
-        landing.mkdir(parents=True)
-        (landing / "1.csv").write_text("customer,amount\n1,10\n2,5\n1,2.5\n")
-        self.write("SELECT customer, sum(amount) AS total FROM shop.orders GROUP BY customer")
-
-    def write(self, sql: str = "", **envelope: Any) -> None:
-        """Write the product, with another SELECT or other limits."""
-        folder = self.volume / "defs" / "shop"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.jobs["attributes"]["envelope"] |= envelope
-        documents = [BRONZE, FEATURES, self.jobs]
-        (folder / "defs.yaml").write_text(yaml.safe_dump_all(documents, sort_keys=False))
-        if sql:
-            (folder / "totals.sql").write_text(sql)
-
-    def run(self, *keys: dg.AssetKey) -> tuple[Any, str]:
-        """Make assets and return the result, and the log of the run."""
-        job = defs().resolve_implicit_global_asset_job_def()
-        with dg.DagsterInstance.ephemeral() as instance:
-            result = job.execute_in_process(
-                instance=instance, asset_selection=list(keys), raise_on_error=False
-            )
-            return result, log_of(instance, result.run_id)
-
-    @property
-    def submitted(self) -> list[Any]:
-        return [r.body for r in self.workspace.stand_in.requests(SUBMIT)]
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this package, as a job installs it."""
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    shutil.copytree(
-        PROJECT / "lakeops_assets",
-        source / "lakeops_assets",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(PROJECT / name, source)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)]
-    done = subprocess.run(command, cwd=source, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return next(out.glob("*.whl"))
-
-
-@pytest.fixture
-def shop(stand_in: Workspace, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    found = Shop(stand_in, wheel)
-    monkeypatch.setenv("LAKEOPS_HOME", str(found.volume / "state"))
-    monkeypatch.setenv("LAKEOPS_DEFS", str(found.volume / "defs"))
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
-    for name in ("LAKEOPS_ENV", "LAKEOPS_ENGINE", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    return found
-
-
-def lakeops(*arguments: str) -> tuple[int, Any]:
-    done = CliRunner().invoke(app, ["databricks", *arguments, "--json"])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, json.loads(done.stdout)
-
-
-def costs() -> list[dict[str, Any]]:
-    lakehouse = open_lakehouse(settings.load())
-    rows = lakehouse.read(costs_table("dev")).read_all().to_pylist()
-    return sorted(rows, key=lambda row: row["step"])
-
-
-def failure(result: Any) -> str:
-    (event,) = [e for e in result.all_events if e.is_step_failure]
-    return event.step_failure_data.error.to_string()
 
 
 def test_assets_are_made_as_jobs_and_report_what_they_found(shop: Shop) -> None:
-    assert lakeops("policy", "shop", "--apply")[0] == 0
+    shop.apply_policy()
     result, log = shop.run(ORDERS, TOTALS)
     assert result.success, log
 
@@ -189,6 +46,12 @@ def test_assets_are_made_as_jobs_and_report_what_they_found(shop: Shop) -> None:
     assert orders["idempotency_token"] == f"{result.run_id}-shop__orders-0"
     assert orders["timeout_seconds"] == 1800
     assert orders["environments"][0]["spec"]["dependencies"][0].endswith(".whl")
+    for body, key in ((orders, ORDERS), (totals, TOTALS)):
+        told = body["tasks"][0]["python_wheel_task"]["parameters"]
+        code = made[key].tags["dagster/code_version"]
+        assert told[told.index("--code") + 1] == f"{key.to_user_string()}={code}"
+        assert told[told.index("--state") + 1] == made[key].tags[STATE]
+        assert "LAKEOPS_ENV=dev" in told
     cluster = totals["tasks"][0]["new_cluster"]
     assert cluster["custom_tags"] == {
         "team": "shop",
@@ -216,7 +79,7 @@ def test_assets_are_made_as_jobs_and_report_what_they_found(shop: Shop) -> None:
 
 def test_an_asset_that_fails_there_says_why_and_has_a_cost(shop: Shop) -> None:
     shop.write("SELECT customer, sum(price) AS total FROM shop.orders GROUP BY customer")
-    lakeops("policy", "shop", "--apply")
+    shop.apply_policy()
     result, log = shop.run(TOTALS)  # there are no orders yet, either
     assert not result.success
     reason = failure(result)
@@ -276,7 +139,7 @@ def test_a_cluster_is_submitted_under_a_policy_that_is_the_envelopes(shop: Shop)
 
 
 def test_a_breach_that_only_the_workspace_sees_names_the_field(shop: Shop) -> None:
-    lakeops("policy", "shop", "--apply")
+    shop.apply_policy()
     store = shop.workspace.stand_in.policies
     (policy,) = store.values()
     definition = json.loads(policy["definition"])

@@ -17,6 +17,7 @@ from lakeops_assets.databricks import (
     Compute,
     CostEnvelope,
     EnvelopeError,
+    Job,
     NodeType,
     RemoteSpec,
     RemoteSpecError,
@@ -27,6 +28,7 @@ from lakeops_assets.databricks import (
     policy_definition,
     refusal,
     require_within,
+    run_cost,
 )
 from lakeops_assets.databricks.errors import PolicyBreachError
 
@@ -201,6 +203,14 @@ def test_what_is_within_passes_and_has_an_estimate() -> None:
         ({"money_per_dbu": 0.0}, "no money_per_dbu"),
         ({"cloud": "moon"}, "no cloud of Databricks; use: aws, azure, gcp"),
         ({"hours_per_run": float("nan")}, "not above 0"),
+        ({"money_per_run": float("nan")}, "money_per_run of the envelope shop jobs is nan"),
+        ({"money_per_dbu": float("nan")}, "money_per_dbu of the envelope shop jobs is nan"),
+        ({"money_per_dbu": None}, "no money_per_dbu"),
+        ({"money_per_serverless_dbu": 0.0}, "no money_per_serverless_dbu"),
+        (
+            {"node_types": {"m5.large": NodeType(0.34)}},
+            "no node_types.m5.large.money_per_hour",
+        ),
     ],
 )
 def test_an_envelope_that_contradicts_itself_is_refused(
@@ -210,9 +220,76 @@ def test_an_envelope_that_contradicts_itself_is_refused(
         replace(ENVELOPE, **change)
 
 
+def test_without_prices_a_run_has_units_and_no_money() -> None:
+    sdk = pytest.importorskip("databricks.sdk.service.jobs")
+    unpriced = replace(ENVELOPE, money_per_run=None, money_per_dbu=None)
+    for compute in (Compute(serverless=True), Compute(node_type="m5.large")):
+        require_within(replace(SPEC, envelope=unpriced), "shop/features", compute)
+        expected = estimate(unpriced, compute)
+        assert expected is not None
+        assert expected.money is None
+        run = sdk.Run(tasks=[sdk.RunTask(task_key="t", execution_duration=1_800_000)])
+        cost = run_cost(unpriced, compute, run)
+        assert cost is not None
+        assert cost.dbus == pytest.approx(expected.dbus_per_hour / 2)
+        assert cost.money is None
+
+
+@pytest.mark.parametrize(
+    ("run", "serverless", "cluster"),
+    [
+        # What the tasks say comes first; machines start and end on a cluster's account.
+        (
+            {
+                "tasks": [
+                    {
+                        "task_key": "t",
+                        "setup_duration": 2000,
+                        "execution_duration": 5000,
+                        "cleanup_duration": 1000,
+                    }
+                ],
+                "run_duration": 99_000,
+            },
+            5,
+            8,
+        ),
+        # A run that was cancelled may say no more than when it began and ended.
+        (
+            {"tasks": [{"task_key": "t", "start_time": 1000, "end_time": 4000}]},
+            3,
+            3,
+        ),
+        ({"tasks": [{"task_key": "t"}], "run_duration": 7000}, 7, 7),
+        ({"start_time": 1000, "end_time": 3000}, 2, 2),
+        ({"start_time": 1000, "tasks": [{"task_key": "t", "execution_duration": 0}]}, None, None),
+    ],
+)
+def test_the_time_of_a_run_is_what_the_workspace_says_or_unknown(
+    run: dict[str, Any], serverless: float | None, cluster: float | None
+) -> None:
+    sdk = pytest.importorskip("databricks.sdk.service.jobs")
+    found = sdk.Run.from_dict(run)
+    for compute, seconds in (
+        (Compute(serverless=True), serverless),
+        (Compute(node_type="m5.large"), cluster),
+    ):
+        cost = run_cost(ENVELOPE, compute, found)
+        assert (None if cost is None else cost.seconds) == seconds
+
+
+def test_the_workspace_always_has_a_time_after_which_it_ends_the_run() -> None:
+    envelope = replace(ENVELOPE, hours_per_run=0.0001)
+    job = Job(replace(SPEC, envelope=envelope), Compute(serverless=True), ("a/b",), "r", "s", 0)
+    assert job.timeout_seconds == 1  # 0 is no limit at all
+
+
 def test_a_product_hands_no_secret_to_a_job_and_keeps_its_files_on_a_volume() -> None:
     with pytest.raises(RemoteSpecError, match="hold MLFLOW_TRACKING_TOKEN"):
         replace(SPEC, variables={"MLFLOW_TRACKING_TOKEN": "x"})
+    with pytest.raises(RemoteSpecError, match="hold MLFLOW_TRACKING_URI"):
+        replace(SPEC, variables={"MLFLOW_TRACKING_URI": "postgresql://me:word@db/mlflow"})
+    replace(SPEC, variables={"MLFLOW_TRACKING_URI": "https://mlflow.example:5000/a@b"})
     with pytest.raises(RemoteSpecError, match="on a volume: /Volumes/"):
         replace(SPEC, volume="/dbfs/tmp")
     with pytest.raises(RemoteSpecError, match="serverless has no machines"):

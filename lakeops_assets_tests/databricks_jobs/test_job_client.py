@@ -50,6 +50,7 @@ with session:
 """
 )
 SUBMIT, GET = "/api/2.2/jobs/runs/submit", "/api/2.2/jobs/runs/get"
+CANCEL, OUTPUT = "/api/2.2/jobs/runs/cancel", "/api/2.2/jobs/runs/get-output"
 
 
 def theirs(workspace: Workspace) -> Any:
@@ -145,8 +146,49 @@ def test_a_task_that_fails_says_why(workspace: Workspace) -> None:
         assert "Traceback" in log
         (failure,) = [e for e in result.all_events if e.is_step_failure]
         message = failure.step_failure_data.error.to_string()
-        assert "RuntimeError: no such column: tenure" in message
+        said = message if workspace.explains else log
+        assert "RuntimeError: no such column: tenure" in said
         assert "#job/" in message or workspace.stand_in is None
+
+
+@pytest.mark.parametrize(
+    ("closed", "said", "result"),
+    [
+        ({GET: 1}, "it was cancelled", "CANCELED"),
+        ({GET: 1, CANCEL: 1}, "it may still run, so cancel it there", ""),
+    ],
+)
+def test_a_job_that_nobody_can_follow_is_cancelled_or_named(
+    stand_in: Workspace, closed: dict[str, int], said: str, result: str
+) -> None:
+    script = stand_in.script("endless.py", ENDLESS)
+    ended: list[Any] = []
+    # The token is withdrawn while the job runs.
+    stand_in.stand_in.meanwhile[SUBMIT] = lambda: stand_in.stand_in.closed.update(closed)
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = run(asset_of(stand_in, ours(stand_in, on_end=ended.append), script), instance)
+        assert not done.success
+        (failure,) = [e for e in done.all_events if e.is_step_failure]
+    (job,) = stand_in.stand_in.runs.values()
+    message = failure.step_failure_data.error.to_string()
+    assert f"about the Databricks run {job.run_id}: Not now." in message
+    assert said in message
+    assert job.result == result
+    assert [None if r is None else r.run_id for r in ended] == [job.run_id if result else None]
+
+
+def test_a_result_stands_when_the_workspace_keeps_the_output_to_itself(
+    stand_in: Workspace,
+) -> None:
+    script = stand_in.script("talking.py", TALKING)
+    stand_in.stand_in.closed[OUTPUT] = 1
+    ended: list[Any] = []
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = run(asset_of(stand_in, ours(stand_in, on_end=ended.append), script), instance)
+        assert done.success
+        assert "does not say the output of script: Not now." in log_of(instance, done.run_id)
+        assert done.get_asset_materialization_events()
+    assert len(ended) == 1
 
 
 # The process that is killed: it submits, and says so as the log does.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import configparser
+import hashlib
 import json
 import os
 import re
@@ -22,6 +23,8 @@ from typing import Any
 from databricks_jobs.stand_in.validate import RefusedError
 
 _NAME = re.compile(r"[-_.]+")
+# Digest of a wheel -> where it is unpacked; shared by all stand-ins, and compiled once.
+_INSTALLED: dict[str, Path] = {}
 # Dagster Pipes looks once a second whether there is something to write, also when all is over.
 _IMPATIENT = """
 import time
@@ -178,7 +181,7 @@ class Runner:
 
     def _command(self, run: Run) -> tuple[list[str], list[Path]]:
         task = run.task
-        paths = [self._installed(run, wheel) for wheel in _wheels(run)]
+        paths = [self._installed(wheel) for wheel in _wheels(run)]
         if "spark_python_task" in task:
             spark = task["spark_python_task"]
             parameters = map(self.local, spark.get("parameters", []))
@@ -192,13 +195,15 @@ class Runner:
         )
         return [sys.executable, "-c", script, *map(self.local, wheel.get("parameters", []))], paths
 
-    def _installed(self, run: Run, wheel: str) -> Path:
+    def _installed(self, wheel: str) -> Path:
         file = Path(self.local(wheel))
         if not file.is_file():
             raise RefusedError(f"Library installation failed: no such file: {wheel}")
-        target = self.root / "wheels" / f"{run.run_id}-{file.stem}"
-        zipfile.ZipFile(file).extractall(target)
-        return target
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        if digest not in _INSTALLED:
+            _INSTALLED[digest] = self.root / "wheels" / digest
+            zipfile.ZipFile(file).extractall(_INSTALLED[digest])
+        return _INSTALLED[digest]
 
 
 def _wheels(run: Run) -> list[str]:

@@ -76,6 +76,10 @@ class StandIn:
     lock: threading.Lock = field(default_factory=threading.Lock)
     # Path -> what happens once, after a request was carried out and before it is answered.
     meanwhile: dict[str, Callable[[], None]] = field(default_factory=dict)
+    # Path -> how often the next requests to it are refused, whatever they ask.
+    closed: dict[str, int] = field(default_factory=dict)
+    # Whether runs have durations and times, which nobody promises of a run that was cancelled.
+    timed: bool = True
 
     def __post_init__(self) -> None:
         self.volumes = self.folder / "Volumes"
@@ -168,7 +172,8 @@ class StandIn:
         return filled
 
     def get_run(self, body: Any, query: dict[str, str]) -> dict[str, Any]:
-        return self._run(query["run_id"]).view()
+        view = self._run(query["run_id"]).view()
+        return view if self.timed else _untimed(view)
 
     def get_output(self, body: Any, query: dict[str, str]) -> dict[str, Any]:
         number = int(query["run_id"])
@@ -224,6 +229,12 @@ class StandIn:
             raise RefusedError(f"Policy {query['policy_id']} does not exist")
         return found
 
+    def delete_policy(self, body: Any, query: dict[str, str]) -> dict[str, Any]:
+        check(body, {"policy_id": str}, ("policy_id",))
+        self.get_policy(None, body)
+        del self.policies[body["policy_id"]]
+        return {}
+
     def list_policies(self, body: Any, query: dict[str, str]) -> dict[str, Any]:
         return {"policies": list(self.policies.values()), "total_count": len(self.policies)}
 
@@ -255,11 +266,15 @@ class _Handler(BaseHTTPRequestHandler):
             ("GET", "/api/2.1/clusters/get"): it.get_cluster,
             ("POST", "/api/2.0/policies/clusters/create"): it.create_policy,
             ("POST", "/api/2.0/policies/clusters/edit"): it.edit_policy,
+            ("POST", "/api/2.0/policies/clusters/delete"): it.delete_policy,
             ("GET", "/api/2.0/policies/clusters/get"): it.get_policy,
             ("GET", "/api/2.0/policies/clusters/list"): it.list_policies,
         }
 
-    def _authorize(self) -> None:
+    def _authorize(self, path: str) -> None:
+        if self.stand_in.closed.get(path, 0) > 0:
+            self.stand_in.closed[path] -= 1
+            raise RefusedError("Not now.", code="PERMISSION_DENIED", status=403)
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             raise RefusedError("Invalid access token.", code="UNAUTHENTICATED", status=401)
 
@@ -277,7 +292,7 @@ class _Handler(BaseHTTPRequestHandler):
         status, headers, answer = 200, {}, b""
         self.body = None
         try:
-            self._authorize()
+            self._authorize(path)
             if path.startswith("/api/2.0/fs/"):
                 status, headers, answer = self._files(path, query, raw)
             else:
@@ -346,6 +361,12 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         answer = json.dumps({"contents": contents}).encode()
         return 200, {"Content-Type": "application/json"}, answer
+
+
+def _untimed(view: dict[str, Any]) -> dict[str, Any]:
+    """Return what is said of a run without what is said of its time."""
+    kept = {k: v for k, v in view.items() if not k.endswith(("_duration", "_time"))}
+    return {k: [_untimed(t) for t in v] if k == "tasks" else v for k, v in kept.items()}
 
 
 def _times(file: Path) -> dict[str, str]:
