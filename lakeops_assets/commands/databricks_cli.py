@@ -38,7 +38,7 @@ def policy(
         return
     planned = commands.plan(product)
     if not as_json:
-        databricks_show.policy(planned)
+        databricks_show.policy(planned, applying=apply)
     done = commands.apply(planned) if apply else planned
     if as_json:
         print_json(done)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lakeops_assets.settings import Settings
 
 
-def policy(planned: PolicyPlan) -> None:
+def policy(planned: PolicyPlan, *, applying: bool) -> None:
     """Print what is different between the workspace and the envelope."""
     console = new_console()
     name = escape(planned.name)
@@ -27,8 +27,9 @@ def policy(planned: PolicyPlan) -> None:
     for change in planned.changes:
         table.add_row(change.attribute, _limitation(change.before), _limitation(change.after))
     console.print(table)
-    what = "would be created" if planned.action == "create" else "would be changed"
-    console.print(f"The policy {name} {what}; --apply does it.")
+    if not applying:
+        what = "would be created" if planned.action == "create" else "would be changed"
+        console.print(f"The policy {name} {what}; --apply does it.")
 
 
 def applied(done: PolicyPlan) -> None:
@@ -45,11 +46,10 @@ def estimates(found: Sequence[JobEstimate], settings: Settings) -> None:
     for job in found:
         cost = job.estimate
         figures = (
-            ["", "", "", "no price"]
-            if cost is None
-            else [f"{n:.4g}" for n in (cost.hours, cost.dbus_per_hour, cost.dbus, cost.money)]
+            (None,) * 4 if cost is None else (cost.hours, cost.dbus_per_hour, cost.dbus, cost.money)
         )
-        table.add_row(escape(job.asset), escape(job.runs_on), *figures)
+        shown = ["not known" if n is None else f"{n:.4g}" for n in figures]
+        table.add_row(escape(job.asset), escape(job.runs_on), *shown)
     console.print(table)
     for job in found:
         for breach in job.breaches:

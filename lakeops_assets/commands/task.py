@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -67,8 +69,8 @@ def make(asked: Asked, run_id: str) -> Mapping[str, Any]:
         run_id: Run that asks; what is written here says so.
 
     Raises:
-        TaskError: There is no such asset, it is another one here, or it failed. But in the last
-            case nothing was written.
+        TaskError: There is no such asset, it is another one here, or nothing can be written, and
+            nothing was; or it failed.
     """
     import dagster as dg
 
@@ -82,6 +84,7 @@ def make(asked: Asked, run_id: str) -> Mapping[str, Any]:
     keys = [dg.AssetKey.from_user_string(asset) for asset in asked.assets]
     lakeops = LakeopsResource.from_settings(config)
     found = _asset(local_products(config), keys)
+    _require_links(lakeops)
     _require_same(asked, found, lakeops)
     here = dg.Definitions(
         assets=[found],
@@ -111,6 +114,27 @@ def _arguments(arguments: Sequence[str]) -> Asked:
 def _pairs(texts: Sequence[str]) -> dict[str, str]:
     pairs = (text.partition("=") for text in texts)
     return {name: value for name, _, value in pairs}
+
+
+def _require_links(lakeops: LakeopsResource) -> None:
+    """Refuse a state root that delta-rs cannot commit to: each entry of a log is a hard link.
+
+    Volumes of Unity Catalog are reported not to have them. Said before the work and not after it.
+    """
+    home = Path(lakeops.home)
+    if lakeops.engine != "duckdb" or not home.is_dir():
+        return
+    with tempfile.TemporaryDirectory(dir=home, prefix=".links-") as folder:
+        file = Path(folder, "file")
+        file.touch()
+        try:
+            Path(folder, "link").hardlink_to(file)
+        except OSError as error:
+            raise TaskError(
+                f"LAKEOPS_HOME is {home} here, a file system without hard links ({error}), and "
+                "delta-rs commits with them. Set `home` to one that has them; docs/databricks.md "
+                "says which"
+            ) from error
 
 
 def _require_same(asked: Asked, asset: dg.AssetsDefinition, lakeops: LakeopsResource) -> None:

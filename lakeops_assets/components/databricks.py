@@ -134,7 +134,7 @@ class Databricks(dg.Component, dg.Model, dg.Resolvable):
     wheel: str = Field(description="Wheel of this package, on a volume.")
     home: str = Field(
         description="`LAKEOPS_HOME` of the jobs: the path there of the state root that this "
-        "machine uses too."
+        "machine uses too. Tables need hard links there."
     )
     runs_on: dict[str, ComputeModel] = Field(
         min_length=1, description="Table or model -> what its job runs on."

@@ -6,12 +6,14 @@ import json
 
 import dagster as dg
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("dagster_databricks")
 
 from databricks_jobs.shop import LIST, ORDERS, TOTALS, Shop, costs, failure, lakeops
 
 from lakeops_assets import settings
+from lakeops_assets.cli import app
 from lakeops_assets.components.databricks import RUNS_ON
 from lakeops_assets.components.names import STATE
 from lakeops_assets.databricks import RemoteSpecError
@@ -169,4 +171,10 @@ def test_the_graph_says_what_runs_where(shop: Shop) -> None:
     code, definition = lakeops("policy", "shop", "--definition")
     assert code == 0
     assert definition["custom_tags.team"] == {"type": "fixed", "value": "shop"}
+    for price in ("money_per_run", "money_per_dbu"):
+        del shop.jobs["attributes"]["envelope"][price]
+    shop.write()
+    shown = CliRunner().invoke(app, ["databricks", "estimate", "shop"])
+    assert shown.exit_code == 0
+    assert "0.68  not known" in shown.output
     assert not shop.workspace.stand_in.journal

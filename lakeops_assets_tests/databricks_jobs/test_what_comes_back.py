@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from typing import Any
@@ -132,6 +133,20 @@ def test_a_task_makes_what_was_asked_for_or_nothing(
     with pytest.raises(TaskError, match=said):
         make(Asked(("churn/features",), **asked), RUN)
     assert not open_lakehouse(config).tables()
+
+
+def test_a_task_says_beforehand_that_nothing_can_be_committed(
+    config: settings.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a volume of Unity Catalog is reported to do."""
+
+    def link(*arguments: object, **named: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    config.home.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(TaskError, match=r"without hard links .*Function not implemented"):
+        make(Asked(("churn/features",)), RUN)
 
 
 def test_a_job_with_an_older_product_makes_nothing_and_says_so(shop: Shop) -> None:
