@@ -42,6 +42,19 @@ class Asked:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Made:
+    """What became of it.
+
+    Attributes:
+        message: What was found, for whoever asked; also by an asset that failed afterwards.
+        failure: Why it failed; empty when it did not.
+    """
+
+    message: Mapping[str, Any]
+    failure: str
+
+
 def main() -> None:
     """Make the assets that the command line names, within a session of Dagster Pipes."""
     from dagster_pipes import (
@@ -58,19 +71,22 @@ def main() -> None:
         message_writer=PipesUnityCatalogVolumesMessageWriter(interval=5),
         params_loader=PipesCliArgsParamsLoader(),
     ) as pipes:
-        pipes.report_custom_message(make(asked, pipes.run_id))
+        made = make(asked, pipes.run_id)
+        pipes.report_custom_message(made.message)
+        if made.failure:
+            raise TaskError(f"{', '.join(asked.assets)} failed: {made.failure}")
 
 
-def make(asked: Asked, run_id: str) -> Mapping[str, Any]:
-    """Make assets in this process and return the message with what they found.
+def make(asked: Asked, run_id: str) -> Made:
+    """Make assets in this process.
 
     Args:
         asked: Assets that one step makes, and what has to be so here.
         run_id: Run that asks; what is written here says so.
 
     Raises:
-        TaskError: There is no such asset, it is another one here, or nothing can be written, and
-            nothing was; or it failed.
+        TaskError: There is no such asset, it is another one here, or nothing can be written.
+            Nothing was.
     """
     import dagster as dg
 
@@ -95,9 +111,8 @@ def make(asked: Asked, run_id: str) -> Mapping[str, Any]:
         result = here.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance, asset_selection=keys, run_id=run_id, raise_on_error=False
         )
-    if not result.success:
-        raise TaskError(f"{', '.join(asked.assets)} failed: {_reason(result)}")
-    return remote_results.message(result.all_events, _rows_written(result))
+    message = remote_results.message(result.all_events, _rows_written(result))
+    return Made(message, "" if result.success else _reason(result))
 
 
 def _arguments(arguments: Sequence[str]) -> Asked:

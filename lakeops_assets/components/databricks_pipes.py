@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError, DagsterPipesExecutionError
 from dagster._core.pipes.client import PipesClientCompletedInvocation
+from dagster._core.pipes.context import PipesSession
 from dagster._core.pipes.utils import open_pipes_session
 from dagster._utils.interrupts import capture_interrupts, pop_captured_interrupt
 from dagster_databricks.pipes import (
@@ -64,6 +65,9 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
         poll_interval_seconds: How often the workspace is asked.
         on_end: Called once with the run of the workspace when it has ended, however it ended; with
             None when the workspace does not say how it is.
+
+    Attributes:
+        custom_messages: What the task of the last run said, also one that failed.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
         )
         self._on_end = on_end
         self._errors: list[str] = []  # what tasks of the run said
+        self.custom_messages: Sequence[Any] = ()
 
     def run(  # type: ignore[override]  # takes what its parent takes, which narrows its own
         self,
@@ -110,12 +115,16 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
             WorkspaceError: The workspace refuses something else, or does not answer any more.
         """
         arguments = submit_args or {}
-        with open_pipes_session(
-            context=context,
-            extras=extras,
-            context_injector=self._injector,
-            message_reader=self._reader,
-        ) as session:
+        with (
+            self._heard() as heard,
+            open_pipes_session(
+                context=context,
+                extras=extras,
+                context_injector=self._injector,
+                message_reader=self._reader,
+            ) as session,
+        ):
+            heard.append(session)
             shape = self._enrich_submit_task_dict(context, session, task.as_dict())
             # Tags of a task exist in no request; the run's name and the cluster's tags say it.
             shape.pop("tags", None)
@@ -125,6 +134,15 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
         return PipesClientCompletedInvocation(
             session, metadata=self._extract_dagster_metadata(run_id)
         )
+
+    @contextmanager
+    def _heard(self) -> Iterator[list[PipesSession]]:
+        """Keep the messages of a session that is over, whose last ones come when it is closed."""
+        sessions: list[PipesSession] = []
+        try:
+            yield sessions
+        finally:
+            self.custom_messages = [m for s in sessions for m in s.get_custom_messages()]
 
     def _submit(self, task: jobs.SubmitTask, arguments: Mapping[str, Any]) -> int:
         with talking(f"run {arguments.get('run_name', 'a job')!r} on Databricks"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.errors import DagsterExecutionInterruptedError, DagsterPipesExecutionError
 from dagster._utils.interrupts import capture_interrupts
 
 from lakeops_assets.components import remote_results
@@ -82,29 +82,41 @@ def run_on_databricks(
     )
     context.log.info("%s runs on Databricks: %s", ", ".join(assets), compute)
     account = _Account(spec, compute, lakeops)
+    pipes = _client(client, job, account)
     try:
-        done = _client(client, job, account).run(
-            context=context, task=job.task(), submit_args=job.arguments()
-        )
+        pipes.run(context=context, task=job.task(), submit_args=job.arguments())
+    except DagsterPipesExecutionError:
+        # What an asset found before it failed is told as it would be told here.
+        yield from _found(context, lakeops, remote_results.read(pipes.custom_messages))
+        yield from _judged(context, spec, compute, account.cost)
+        raise
     except DagsterExecutionInterruptedError:
         with capture_interrupts():
             take_down(lakeops, context.run_id, job.step, spec.product, keys, "failure")
         raise
-    remote = remote_results.read(done.get_custom_messages())
+    remote = remote_results.read(pipes.custom_messages)
     if remote is None:
         raise WorkspaceError(
             f"the Databricks run of {', '.join(assets)} succeeded and left no results in "
             f"{spec.volume}; its output is in the log above. Run it again"
         )
+    yield from _found(context, lakeops, remote)
+    yield from _judged(context, spec, compute, account.cost)
+
+
+def _found(
+    context: dg.AssetExecutionContext,
+    lakeops: LakeopsResource,
+    remote: remote_results.Remote | None,
+) -> Iterator[Any]:
+    if remote is None:
+        return
     lakeops.meter.wrote(remote.rows_written)
     for result in remote_results.results(remote):
         if isinstance(result, dg.AssetObservation):
             context.log_event(result)  # of another asset, such as a landing folder
         else:
             yield result
-    for check in context.selected_asset_check_keys:
-        if check.name == WITHIN:
-            yield _judged(check.asset_key, spec, compute, account.cost)
 
 
 def _code(context: dg.AssetExecutionContext, keys: Sequence[dg.AssetKey]) -> dict[str, str]:
@@ -129,6 +141,14 @@ def _client(client: Any, job: Job, account: _Account) -> Any:
 
 
 def _judged(
+    context: dg.AssetExecutionContext, spec: RemoteSpec, compute: Compute, cost: RunCost | None
+) -> Iterator[dg.AssetCheckResult]:
+    for check in context.selected_asset_check_keys:
+        if check.name == WITHIN:
+            yield _within(check.asset_key, spec, compute, cost)
+
+
+def _within(
     key: dg.AssetKey, spec: RemoteSpec, compute: Compute, cost: RunCost | None
 ) -> dg.AssetCheckResult:
     """Return whether a run stayed within what it may cost; what is not known is not within."""

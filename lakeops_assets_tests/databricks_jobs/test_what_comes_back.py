@@ -102,6 +102,40 @@ def test_checks_of_the_asset_travel_and_those_of_its_contract_are_steps_here(sho
     assert "does not say how long the run took" in (unknown.description or "")
 
 
+PAIR = """
+import dagster as dg
+
+@dg.multi_asset(
+    specs=[dg.AssetSpec(["shop", name], group_name="shop") for name in ("one", "two")],
+    check_specs=[dg.AssetCheckSpec("many", asset=["shop", "one"], blocking=True)],
+)
+def pair():
+    yield dg.MaterializeResult(asset_key=["shop", "one"], metadata={"rows": 1})
+    yield dg.AssetCheckResult(asset_key=["shop", "one"], check_name="many", passed=False)
+    raise ValueError("no room for two")
+"""
+
+
+def test_what_a_step_found_before_it_failed_is_told(shop: Shop) -> None:
+    more = shop.volume / "defs" / "more"
+    more.mkdir()
+    (more / "pair.py").write_text(PAIR)
+    there = {"serverless": True}
+    shop.jobs["attributes"]["runs_on"] = {"one": there, "two": there}
+    shop.write()
+    one, two = (dg.AssetKey(["shop", name]) for name in ("one", "two"))
+    result, log = shop.run(one, two)
+    assert "ValueError: no room for two" in failure(result), log
+    (made,) = result.get_asset_materialization_events()
+    assert made.asset_key == one
+    assert made.materialization.metadata["rows"].value == 1
+    checks = {c.check_name: c for c in result.get_asset_check_evaluations()}
+    assert (checks["many"].passed, checks["many"].blocking) == (False, True)
+    assert checks["within_envelope"].passed
+    (row,) = costs()
+    assert (row["outcome"], row["elsewhere_seconds"] > 0) == ("failure", True)
+
+
 def test_a_run_that_was_interrupted_is_on_the_account(shop: Shop) -> None:
     shop.apply_policy()
     shop.workspace.stand_in.meanwhile[GET] = lambda: os.kill(os.getpid(), signal.SIGINT)
