@@ -30,6 +30,8 @@ from lakeops_assets.databricks import (
 if TYPE_CHECKING:
     from databricks.sdk.service.jobs import Run
 
+    from lakeops_assets.components.databricks_pipes import DatabricksJobClient
+
 WITHIN = "within_envelope"
 
 
@@ -65,6 +67,7 @@ def run_on_databricks(
     keys = sorted(context.selected_asset_keys)
     assets = tuple(key.to_user_string() for key in keys)
     require_within(spec, ", ".join(assets), compute)
+    job_client = _job_client()  # before anybody is asked anything
     client = connect()
     policy = "" if compute.serverless else policy_in_force(client, spec.envelope, spec.product)
     job = Job(
@@ -82,7 +85,13 @@ def run_on_databricks(
     )
     context.log.info("%s runs on Databricks: %s", ", ".join(assets), compute)
     account = _Account(spec, compute, lakeops)
-    pipes = _client(client, job, account)
+    pipes = job_client(
+        client,
+        spec.volume,
+        job.token,
+        poll_interval_seconds=spec.poll_seconds,
+        on_end=account.ended,
+    )
     try:
         pipes.run(context=context, task=job.task(), submit_args=job.arguments())
     except DagsterPipesExecutionError:
@@ -126,18 +135,12 @@ def _code(context: dg.AssetExecutionContext, keys: Sequence[dg.AssetKey]) -> dic
     }
 
 
-def _client(client: Any, job: Job, account: _Account) -> Any:
+def _job_client() -> type[DatabricksJobClient]:
     try:
         from lakeops_assets.components.databricks_pipes import DatabricksJobClient
     except ImportError as error:
         raise WorkspaceError(f"dagster-databricks is not there ({error}); {INSTALL}") from error
-    return DatabricksJobClient(
-        client,
-        job.spec.volume,
-        job.token,
-        poll_interval_seconds=job.spec.poll_seconds,
-        on_end=account.ended,
-    )
+    return DatabricksJobClient
 
 
 def _judged(

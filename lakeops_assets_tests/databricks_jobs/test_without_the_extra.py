@@ -8,15 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 from databricks_jobs.shop import BRONZE, FEATURES, jobs
 
+from lakeops_assets.databricks import WorkspaceError, connect
+
 WHEEL = "/Volumes/main/lakeops/runs/wheels/lakeops_assets-0.1.0-py3-none-any.whl"
-# Nothing of the extra can be imported, as on a machine that does not have it.
+# Nothing of the extra can be imported, as on a machine that does not have it. The SDK is another
+# matter: MLflow brings it.
 BLOCKED = """
 import importlib.abc, sys
 
-GONE = ("databricks", "dagster_databricks", "dagster_pyspark", "pyspark")
+GONE = ("dagster_databricks", "dagster_pyspark", "pyspark")
 
 class Absent(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -65,6 +69,7 @@ def test_all_loads_and_what_needs_it_says_what_to_install(tmp_path: Path) -> Non
         "LAKEOPS_HOME": str(tmp_path / "state"),
         "LAKEOPS_DEFS": str(tmp_path / "nothing"),
         "DAGSTER_HOME": str(tmp_path),
+        "HOME": str(tmp_path),  # where the SDK looks for profiles
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     command = [sys.executable, "-c", BLOCKED + SCRIPT, str(tmp_path / "defs")]
@@ -78,8 +83,16 @@ def test_all_loads_and_what_needs_it_says_what_to_install(tmp_path: Path) -> Non
     assert INSTALL in found["run"]
     code, said = found["policy"]
     assert code == 1
-    assert INSTALL in said
+    assert "no workspace to talk to" in said
+    assert "set DATABRICKS_HOST and DATABRICKS_TOKEN" in said
     assert ["problem", "extra databricks", f"install it: {INSTALL}"] in found["doctor"]
     # What needs no workspace works.
     assert found["definition"][0] == 0
     assert json.loads(found["definition"][1])["cluster_type"]["value"] == "job"
+
+
+def test_without_the_sdk_a_workspace_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "databricks.sdk", None)
+    with pytest.raises(WorkspaceError) as refused:
+        connect()
+    assert INSTALL in str(refused.value)
