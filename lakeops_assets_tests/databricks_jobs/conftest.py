@@ -126,11 +126,36 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(out.glob("*.whl"))
 
 
+@pytest.fixture(scope="session")
+def packaged() -> Any:
+    """Loads products as ever, but those of the package once: no test here is about them."""
+    import lakeops_assets.defs
+    from lakeops_assets.components.products import load_products
+
+    loaded: list[Any] = []
+
+    def load(module: Any, folder: Path, project: Path) -> Any:
+        if module is not lakeops_assets.defs:
+            return load_products(module, folder, project)
+        if not loaded:
+            loaded.append(load_products(module, folder, project))
+        return loaded[0]
+
+    return load
+
+
 @pytest.fixture
-def shop(stand_in: Workspace, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def shop(
+    stand_in: Workspace,
+    wheel: Path,
+    packaged: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
     """A product on the volume of the stand-in."""
     from databricks_jobs.shop import Shop
 
+    monkeypatch.setattr("lakeops_assets.definitions.load_products", packaged)
     found = Shop(stand_in, wheel)
     monkeypatch.setenv("LAKEOPS_HOME", str(found.volume / "state"))
     monkeypatch.setenv("LAKEOPS_DEFS", str(found.volume / "defs"))
