@@ -165,7 +165,7 @@ class DatabricksJobClient(PipesDatabricksServerlessClient):
             gone = self._cancelled(context, run_id)
             what = "it was cancelled" if gone else "it may still run, so cancel it there"
             raise WorkspaceError(
-                f"the workspace stopped to answer about the Databricks run {run_id}: {error}; "
+                f"the workspace stopped answering about the Databricks run {run_id}: {error}; "
                 f"{what} before you run the step again"
             ) from error
         self._ended(context, run_id)
