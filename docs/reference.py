@@ -19,7 +19,7 @@ from lakeops_assets import components
 PAGE = Path(__file__).parent / "yaml.md"
 ORDER = (
     *("BronzeTable", "FeatureTable", "PointInTimeFeatures", "TabularModel"),
-    *("BatchScores", "Monitor", "KpiMonitor", "Maintenance", "Budget"),
+    *("BatchScores", "Monitor", "KpiMonitor", "Maintenance", "Budget", "Databricks"),
 )
 HEAD = """# Component types
 

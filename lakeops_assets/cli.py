@@ -16,6 +16,7 @@ from lakeops_assets.commands import (
     contract_cli,
     contracts_cli,
     costs_cli,
+    databricks_cli,
     explain_cli,
     forget_cli,
     kpi_cli,
@@ -158,6 +159,7 @@ maintenance_cli.register(app)
 reproduce_cli.register(app)
 forget_cli.register(app)
 costs_cli.register(app)
+databricks_cli.register(app)
 explain_cli.register(app)
 triage_cli.register(app)
 report_cli.register(app)
