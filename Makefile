@@ -9,7 +9,7 @@ RUNNING := $(VENV)/.running-$(shell cksum < $(LOCK) | cut -d' ' -f1)
 TESTING := $(VENV)/.testing-$(shell cksum < requirements-dev.lock | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run ui test lint format bench browser lock clean
+.PHONY: help install run ui test parity lint format bench browser lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -23,7 +23,10 @@ ui: $(RUNNING) ## open the Dagster UI on port 3000 and the MLflow UI on port 500
 	@$(BIN)/lakeops ui
 
 test: $(TESTING) lint browser ## install everything and run all tests
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadgroup
+
+parity: $(TESTING) browser ## run the tests of all engines that `make test` runs on the laptop's alone
+	@$(BIN)/pytest -n 2 --dist loadgroup --all-engines -k spark
 
 lint: $(TESTING) ## check style, types and the direction of imports
 	@$(BIN)/ruff check
