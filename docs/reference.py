@@ -19,7 +19,7 @@ from lakeops_assets import components
 PAGE = Path(__file__).parent / "yaml.md"
 ORDER = (
     *("BronzeTable", "FeatureTable", "PointInTimeFeatures", "TabularModel"),
-    *("BatchScores", "Monitor", "KpiMonitor", "Maintenance", "Budget", "Databricks"),
+    *("BatchScores", "Monitor", "KpiMonitor", "Maintenance", "Budget", "Databricks", "Grants"),
 )
 HEAD = """# Component types
 
