@@ -52,8 +52,7 @@ MUTATIONS: dict[str, tuple[str, Any, str, str]] = {
     # What has to be there.
     "no name of the bundle": ("bundle/name", ..., "bundle.name", "is missing"),
     "no catalog": (f"{SCHEMA}/catalog_name", ..., "shop.catalog_name", "is missing"),
-    "no tasks": (f"{JOB}/tasks", ..., "shop.tasks", "is missing"),
-    "an empty job": (f"{JOB}/tasks", [], "shop.tasks", "is empty"),
+    "no table of a monitor": (f"{LOG}/table_name", ..., "shop_scores.table_name", "is missing"),
     "no entry point": (f"{TASKS}/0/python_wheel_task/entry_point", ..., "entry_point", "missing"),
     "no timestamp": (f"{LOG}/inference_log/timestamp_col", ..., "timestamp_col", "is missing"),
     "no folder of a monitor": (f"{LOG}/assets_dir", ..., "shop_scores.assets_dir", "is missing"),

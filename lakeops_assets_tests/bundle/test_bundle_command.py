@@ -96,7 +96,7 @@ def test_a_file_of_somebody_is_checked_with_what_it_includes(shop: Path, tmp_pat
     lakeops("shop", "--out", str(folder))
     config = yaml.safe_load((folder / "databricks.yml").read_text())
     job = config["resources"].pop("jobs")["shop"]
-    config["include"] = ["parts/*.yml"]
+    config["include"] = ["parts/*.yml", "none/*.yml"]
     (folder / "parts").mkdir()
     (folder / "databricks.yml").write_text(yaml.safe_dump(config))
     job["tasks"][1]["depends_on"][0]["task_key"] = "ordres"
@@ -114,7 +114,7 @@ def test_a_file_of_somebody_is_checked_with_what_it_includes(shop: Path, tmp_pat
     [
         ("bundle: [", "is no YAML"),
         ("only words", "has to be a map"),
-        ("include: [nothing/*.yml]", "includes nothing/.*and there is no such file"),
+        ("include: [nothing/x.yml]", "includes nothing/.*and there is no such file"),
         ("include: [other.yml]\nbundle: {name: x}", "says name again, and otherwise"),
     ],
 )

@@ -23,8 +23,6 @@ def job(resource: Mapping[str, Any], path: str, bundle: Bundle) -> Iterator[Find
     """Yield what does not fit in a job."""
     tasks = resource.get("tasks", [])
     keys = [task["task_key"] for task in tasks]
-    if not tasks:
-        yield Finding(f"{path}.tasks", "is empty; a job needs a task")
     environments = _keys(resource, "environments", "environment_key")
     clusters = _keys(resource, "job_clusters", "job_cluster_key")
     for field, named in (("environments", environments), ("job_clusters", clusters)):

@@ -23,7 +23,7 @@ def load(path: Path) -> Bundle:
     patterns = included if isinstance(included, list) else []
     for pattern in patterns:
         files = sorted(path.parent.glob(str(pattern)))
-        if not files:
+        if not files and not any(sign in str(pattern) for sign in "*?["):
             raise BundleError(f"{path} includes {pattern}, and there is no such file")
         for file in files:
             config = _merged(config, _read(file), file)

@@ -109,7 +109,7 @@ def volume(resource: Mapping[str, Any], path: str, bundle: Bundle) -> Iterator[F
     """Yield what does not fit in a volume."""
     yield from _names(resource, path, "catalog_name", "schema_name", "name")
     yield from _granted(resource, "volume", path)
-    external = resource["volume_type"] == "EXTERNAL"
+    external = resource.get("volume_type") == "EXTERNAL"
     if external != ("storage_location" in resource):
         wanted = "is missing in an external volume" if external else "is only for external volumes"
         yield Finding(f"{path}.storage_location", wanted)

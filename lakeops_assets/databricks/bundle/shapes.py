@@ -77,15 +77,16 @@ def resource_shapes() -> dict[str, Shape]:
             **{k: v for k, v in _fields(jobs.JobSettings).items() if k not in _OF_THE_CLI},
             "permissions": permissions(jobs.JobPermissionLevel),
             "lifecycle": lifecycle,
-        },
-        frozenset({"tasks"}),
+        }
     )
     endpoint = _parameters(serving.ServingEndpointsAPI.create)
+    volume = _parameters(catalog.VolumesAPI.create)
     experiment = _parameters(ml.ExperimentsAPI.create_experiment)
     return {
         "jobs": job,
         "schemas": _with(_parameters(catalog.SchemasAPI.create), grants),
-        "volumes": _with(_parameters(catalog.VolumesAPI.create), grants),
+        # The command line makes a volume managed that does not say what it is.
+        "volumes": Shape({**volume.fields, **grants}, volume.required - frozenset({"volume_type"})),
         "registered_models": _with(_parameters(catalog.RegisteredModelsAPI.create), grants),
         "quality_monitors": _with(
             _parameters(catalog.QualityMonitorsAPI.create), {"lifecycle": lifecycle}
