@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("databricks.sdk")
@@ -245,6 +245,7 @@ def test_references_may_stand_for_values_of_any_type() -> None:
 FREE = {"tags", "custom_tags", "spark_conf", "spark_env_vars", "properties"}
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_an_unknown_name_anywhere_is_refused(data: st.DataObject) -> None:
     places = [
@@ -257,6 +258,7 @@ def test_an_unknown_name_anywhere_is_refused(data: st.DataObject) -> None:
     assert any(name in f.path for f in findings), (path, value, list(map(str, findings)))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_value_of_another_type_is_refused(data: st.DataObject) -> None:
     """Whatever is no map, no list and no text may not become one."""

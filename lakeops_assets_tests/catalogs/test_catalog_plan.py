@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from catalogs.conftest import Served
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakeops_assets.catalogs import (
@@ -244,6 +244,7 @@ PRIVILEGE = st.sampled_from(["SELECT", "MODIFY", "USE_SCHEMA", "EXECUTE"])
 GRANTED = st.dictionaries(PRINCIPALS, st.frozensets(PRIVILEGE, min_size=1))
 
 
+@settings(deadline=None)
 @given(there=GRANTED, want=GRANTED)
 def test_the_changes_lead_from_what_is_there_to_what_is_declared(
     there: Mapping[str, frozenset[str]], want: Mapping[str, frozenset[str]]

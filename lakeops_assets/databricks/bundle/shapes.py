@@ -216,6 +216,7 @@ def _is_reference(value: Any) -> bool:
     return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
 
 
+@functools.cache  # resolving the hints of the SDK takes most of a check
 def _fields(kind: Any) -> dict[str, Any]:
     return {
         name: _inner(hint)
