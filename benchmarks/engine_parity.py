@@ -29,6 +29,7 @@ OF_A_RUN = frozenset(
     {
         *(
             "run_id",
+            "_run_id",
             "evaluation_id",
             "model_id",
             "evidence",

@@ -24,7 +24,7 @@ ENGINES_PAGE = Path(__file__).parent / "engines.md"
 START, END = "<!-- capabilities -->\n", "<!-- end of capabilities -->"
 ORDER = (
     *("BronzeTable", "FeatureTable", "PointInTimeFeatures", "TabularModel"),
-    *("BatchScores", "Monitor", "KpiMonitor", "Maintenance", "Budget", "Databricks"),
+    *("BatchScores", "Monitor", "KpiMonitor", "Maintenance", "Budget", "Databricks", "Grants"),
 )
 HEAD = """# Component types
 

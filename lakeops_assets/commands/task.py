@@ -7,9 +7,11 @@ is made anywhere else, and reports through Dagster Pipes.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +58,11 @@ class Made:
 
 
 def main() -> None:
-    """Make the assets that the command line names, within a session of Dagster Pipes."""
+    """Make the assets that the command line names, within a session of Dagster Pipes.
+
+    A job of a bundle is started by nobody who listens. There the checks of the assets run here too,
+    since nobody else runs them, and what was found is printed.
+    """
     from dagster_pipes import (
         PipesCliArgsParamsLoader,
         PipesUnityCatalogVolumesContextLoader,
@@ -66,6 +72,11 @@ def main() -> None:
 
     asked = _arguments(sys.argv[1:])
     os.environ.update(asked.variables)
+    if not PipesCliArgsParamsLoader().is_dagster_pipes_process():
+        made = make(asked, str(uuid.uuid4()), checks=True)
+        print(json.dumps(made.message, indent=2))  # noqa: T201
+        _require_made(asked, made)
+        return
     with open_dagster_pipes(
         context_loader=PipesUnityCatalogVolumesContextLoader(),
         message_writer=PipesUnityCatalogVolumesMessageWriter(interval=5),
@@ -73,16 +84,17 @@ def main() -> None:
     ) as pipes:
         made = make(asked, pipes.run_id)
         pipes.report_custom_message(made.message)
-        if made.failure:
-            raise TaskError(f"{', '.join(asked.assets)} failed: {made.failure}")
+        _require_made(asked, made)
 
 
-def make(asked: Asked, run_id: str) -> Made:
+def make(asked: Asked, run_id: str, *, checks: bool = False) -> Made:
     """Make assets in this process.
 
     Args:
         asked: Assets that one step makes, and what has to be so here.
         run_id: Run that asks; what is written here says so.
+        checks: Whether checks that are steps of their own, such as contracts and gates, run too.
+            One that blocks and fails makes the whole fail.
 
     Raises:
         TaskError: There is no such asset, it is another one here, or nothing can be written.
@@ -99,11 +111,13 @@ def make(asked: Asked, run_id: str) -> Made:
     config = settings.load()
     keys = [dg.AssetKey.from_user_string(asset) for asset in asked.assets]
     lakeops = LakeopsResource.from_settings(config)
-    found = _asset(local_products(config), keys)
+    products = local_products(config)
+    found = _asset(products, keys)
     _require_links(lakeops)
     _require_same(asked, found, lakeops)
     here = dg.Definitions(
         assets=[found],
+        asset_checks=_checks(products, keys) if checks else [],
         resources={"lakeops": lakeops},
         executor=dg.in_process_executor,
     )
@@ -113,6 +127,11 @@ def make(asked: Asked, run_id: str) -> Made:
         )
     message = remote_results.message(result.all_events, _rows_written(result))
     return Made(message, "" if result.success else _reason(result))
+
+
+def _require_made(asked: Asked, made: Made) -> None:
+    if made.failure:
+        raise TaskError(f"{', '.join(asked.assets)} failed: {made.failure}")
 
 
 def _arguments(arguments: Sequence[str]) -> Asked:
@@ -182,6 +201,15 @@ def _asset(definitions: dg.Definitions, keys: Sequence[dg.AssetKey]) -> dg.Asset
         f"no step makes {', '.join(k.to_user_string() for k in keys)}; "
         f"assets here: {', '.join(there) or 'none'}"
     )
+
+
+def _checks(definitions: dg.Definitions, keys: Sequence[dg.AssetKey]) -> list[dg.AssetsDefinition]:
+    """Return the checks of assets that are steps of their own."""
+    import dagster as dg
+
+    # Merged definitions hold checks as what they are a kind of.
+    found = [c for c in definitions.asset_checks or [] if isinstance(c, dg.AssetsDefinition)]
+    return [c for c in found if {key.asset_key for key in c.check_keys} <= set(keys)]
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:
