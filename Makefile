@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
-RUNNING := $(VENV)/.running-$(shell cksum < requirements.lock | cut -d' ' -f1)
+# An engine brings its packages: LAKEOPS_ENGINE=spark make run
+LOCK := requirements$(if $(filter spark,$(LAKEOPS_ENGINE)),-spark).lock
+RUNNING := $(VENV)/.running-$(shell cksum < $(LOCK) | cut -d' ' -f1)
 TESTING := $(VENV)/.testing-$(shell cksum < requirements-dev.lock | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run ui test lint format bench browser lock clean
+.PHONY: help install run ui test parity lint format bench browser lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -21,7 +23,10 @@ ui: $(RUNNING) ## open the Dagster UI on port 3000 and the MLflow UI on port 500
 	@$(BIN)/lakeops ui
 
 test: $(TESTING) lint browser ## install everything and run all tests
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadgroup
+
+parity: $(TESTING) browser ## run the tests of all engines that `make test` runs on the laptop's alone
+	@$(BIN)/pytest -n 2 --dist loadgroup --all-engines -k spark
 
 lint: $(TESTING) ## check style, types and the direction of imports
 	@$(BIN)/ruff check
@@ -40,10 +45,13 @@ browser: ## make sure that the browser test has a browser
 	@.ci/browser
 
 lock: $(BIN)/uv ## resolve the dependencies again
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes \
-		--python-version 3.11 --no-header --upgrade -q -o requirements-dev.lock
-	@$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes \
-		--python-version 3.11 --no-header -q -c requirements-dev.lock -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra spark --extra databricks \
+		--universal --generate-hashes --python-version 3.11 --no-header --upgrade -q \
+		-o requirements-dev.lock
+	@for extra in "" spark databricks; do \
+		$(BIN)/uv pip compile pyproject.toml $${extra:+--extra $$extra} --universal \
+			--generate-hashes --python-version 3.11 --no-header -q -c requirements-dev.lock \
+			-o requirements$${extra:+-$$extra}.lock || exit 1; done
 
 clean: ## delete the environment and all local state
 	rm -rf $(VENV) .lakeops
@@ -58,7 +66,7 @@ $(BIN)/uv:
 # Byte code is compiled here, once; without it every start of a process would pay for it.
 $(RUNNING): $(BIN)/uv pyproject.toml setup.py
 	@echo "installing into $(VENV)"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r $(LOCK)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@rm -f $(VENV)/.running-*; touch $@
 

@@ -19,7 +19,10 @@ setup(
         ],
     },
     entry_points={
-        "console_scripts": ["lakeops = lakeops_assets.cli:main"],
+        "console_scripts": [
+            "lakeops = lakeops_assets.cli:main",
+            "lakeops-task = lakeops_assets.commands.task:main",
+        ],
         "dagster_dg_cli.registry_modules": ["lakeops_assets = lakeops_assets.components"],
     },
 )

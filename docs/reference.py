@@ -1,6 +1,7 @@
 """Writes docs/yaml.md, the reference of the component types, from their fields' descriptions.
 
-Usage: python docs/reference.py. A test fails when the committed page is not what this writes.
+And the table in docs/engines.md from the engines' capabilities. Usage: python docs/reference.py. A
+test fails when the committed pages are not what this writes.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from lakeops_assets import components
+from lakeops_assets.lakehouse.engines import ENGINES, create_engine
+from lakeops_assets.lakehouse.engines.protocol import Capabilities
 
 PAGE = Path(__file__).parent / "yaml.md"
+ENGINES_PAGE = Path(__file__).parent / "engines.md"
+START, END = "<!-- capabilities -->\n", "<!-- end of capabilities -->"
 ORDER = (
     *("BronzeTable", "FeatureTable", "PointInTimeFeatures", "TabularModel"),
-    *("BatchScores", "Monitor", "KpiMonitor", "Maintenance", "Budget"),
+    *("BatchScores", "Monitor", "KpiMonitor", "Maintenance", "Budget", "Databricks", "Grants"),
 )
 HEAD = """# Component types
 
@@ -33,6 +38,23 @@ Every document of a product's `defs.yaml` is one component: `type` is one of the
 def page() -> str:
     """Return the page."""
     return "\n".join([HEAD, *(_section(name) for name in ORDER)])
+
+
+def engines_page() -> str:
+    """Return the page about engines with the table as the engines declare it."""
+    before, _, rest = ENGINES_PAGE.read_text().partition(START)
+    return f"{before}{START}\n{_capabilities()}\n{END}{rest.partition(END)[2]}"
+
+
+def _capabilities() -> str:
+    engines = [create_engine(name) for name in ENGINES]
+    described = re.findall(r"^        (\w+): (.+)$", Capabilities.__doc__ or "", re.MULTILINE)
+    lines = [f"| | {' | '.join(e.name for e in engines)} |", "| --- |" + " --- |" * len(engines)]
+    for name, description in described:
+        cells = [getattr(e.capabilities, name) for e in engines]
+        said = ["yes" if c.available else f"no: {c.reason}" for c in cells]
+        lines.append(f"| {description} | {' | '.join(said)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _section(name: str) -> str:
@@ -50,7 +72,7 @@ def _section(name: str) -> str:
 
 def _table(fields: dict[str, Any]) -> str:
     lines = ["| field | type | default | meaning |", "| --- | --- | --- | --- |"]
-    for name, field in fields.items():
+    for name, field in sorted(fields.items(), key=lambda item: not item[1].is_required()):
         description = (field.description or "").replace("|", "\\|")
         lines.append(
             f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {description} |"
@@ -92,3 +114,4 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    ENGINES_PAGE.write_text(engines_page())

@@ -13,9 +13,12 @@ from typing import Annotated
 import typer
 
 from lakeops_assets.commands import (
+    bundle_cli,
+    catalog_cli,
     contract_cli,
     contracts_cli,
     costs_cli,
+    databricks_cli,
     explain_cli,
     forget_cli,
     kpi_cli,
@@ -159,6 +162,9 @@ maintenance_cli.register(app)
 reproduce_cli.register(app)
 forget_cli.register(app)
 costs_cli.register(app)
+databricks_cli.register(app)
+bundle_cli.register(app)
+catalog_cli.register(app)
 explain_cli.register(app)
 triage_cli.register(app)
 report_cli.register(app)

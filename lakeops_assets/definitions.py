@@ -13,6 +13,7 @@ import dagster as dg
 import lakeops_assets.defs
 from lakeops_assets import settings
 from lakeops_assets.components.costs import with_costs
+from lakeops_assets.components.databricks import with_databricks
 from lakeops_assets.components.forget import forget_job
 from lakeops_assets.components.names import ON_REQUEST
 from lakeops_assets.components.products import load_products
@@ -30,12 +31,7 @@ def defs() -> dg.Definitions:
     """Load every product and add the resource, the executor, a job each and the refresh sensor."""
     settings.switch_off_telemetry()
     config = settings.load()
-    packaged = Path(lakeops_assets.defs.__path__[0])
-    products = load_products(lakeops_assets.defs, packaged, packaged.parent.parent)
-    if config.products.is_dir():
-        theirs = load_products(_module(config.products), config.products, config.products.parent)
-        products = dg.Definitions.merge(products, _without_tree(theirs))
-    products = with_costs(products)
+    products = with_costs(with_databricks(local_products(config)))
     groups = sorted({spec.group_name or "default" for spec in _specs(products)})
     return dg.Definitions.merge(
         products,
@@ -51,6 +47,16 @@ def defs() -> dg.Definitions:
             sensors=[refresh_sensor()],
         ),
     )
+
+
+def local_products(config: settings.Settings) -> dg.Definitions:
+    """Return what the products declare, with every asset made by this process."""
+    packaged = Path(lakeops_assets.defs.__path__[0])
+    products = load_products(lakeops_assets.defs, packaged, packaged.parent.parent)
+    if not config.products.is_dir():
+        return products
+    theirs = load_products(_module(config.products), config.products, config.products.parent)
+    return dg.Definitions.merge(products, _without_tree(theirs))
 
 
 def _specs(definitions: dg.Definitions) -> Iterator[dg.AssetSpec]:

@@ -88,6 +88,10 @@ class Settings:
         dagster_url: Where the Dagster UI answers (`LAKEOPS_DAGSTER_URL`); only used for links.
         prices: What computing costs.
         spark: How the Spark engine starts.
+        landing_folder: Folder that producers drop files into (`LAKEOPS_LANDING`, default `landing`
+            under `home`), where it is to be a place that they may write to and the rest is none.
+        unity_catalog: Catalog that `lakeops catalog` is about (`LAKEOPS_UNITY_CATALOG`):
+            `databricks`, or the address of an open-source server; empty for none.
     """
 
     project: Path
@@ -102,6 +106,8 @@ class Settings:
     dagster_url: str
     prices: Prices = Prices()
     spark: SparkOptions = SparkOptions()
+    landing_folder: Path | None = None
+    unity_catalog: str = ""
 
     @property
     def lakehouse_root(self) -> Path:
@@ -110,13 +116,19 @@ class Settings:
 
     @property
     def landing_root(self) -> Path:
-        """Folder that producers drop files into: `<home>/landing/<product>/<table>`."""
-        return self.home / "landing"
+        """Folder that producers drop files into: `<landing>/<product>/<table>`."""
+        return self.landing_folder or self.home / "landing"
 
     @property
     def mlflow_root(self) -> Path:
         """Folder of the local MLflow store and its artifacts."""
         return self.home / "mlflow"
+
+    def experiment(self, product: str) -> str:
+        """Return the MLflow experiment of a product; Databricks wants a path in the workspace."""
+        name = f"{self.environment}.{product}"
+        scheme = self.tracking_uri.partition(":")[0]
+        return f"/Shared/lakeops/{name}" if scheme == "databricks" else name
 
     def report(self, product: str, table: str) -> Path:
         """Return the file with the page about a monitored table."""
@@ -148,6 +160,7 @@ def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Setti
     env = os.environ if env is None else env
     project = find_project((cwd or Path.cwd()).resolve())
     home = _absolute(env.get("LAKEOPS_HOME") or ".lakeops", project)
+    landing = env.get("LAKEOPS_LANDING")
     environment = env.get("LAKEOPS_ENV") or "dev"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", environment):
         raise SettingsError(
@@ -171,6 +184,8 @@ def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Setti
             env.get("LAKEOPS_CURRENCY") or Prices.currency,
         ),
         spark=spark_options(env),
+        landing_folder=_absolute(landing, project) if landing else None,
+        unity_catalog=env.get("LAKEOPS_UNITY_CATALOG") or "",
     )
 
 
@@ -212,6 +227,14 @@ def _pairs(text: str) -> tuple[tuple[str, str], ...]:
             f"LAKEOPS_SPARK_CONF has {wrong[0]!r}: write key=value pairs with ; between them"
         )
     return tuple((key.strip(), value.strip()) for key, _, value in pairs)
+
+
+def unity_catalog_token(env: Mapping[str, str] | None = None) -> str:
+    """Return the token of an open-source Unity Catalog (`LAKEOPS_UNITY_CATALOG_TOKEN`).
+
+    It is no part of the settings: those are shown in the Dagster UI.
+    """
+    return (os.environ if env is None else env).get("LAKEOPS_UNITY_CATALOG_TOKEN") or ""
 
 
 def switch_off_telemetry() -> None:

@@ -37,6 +37,10 @@ def costs(found: Costs, settings: Settings) -> None:
                 f"{cost.money:.6f}",
             )
         console.print(table)
+        dbus = sum(cost.dbus for cost in found.assets)
+        if dbus:
+            hours = sum(cost.elsewhere_seconds for cost in found.assets) / 3600
+            console.print(f"Databricks: {dbus:.4g} DBU in {hours:.4g} h, at the envelopes' prices.")
         console.print(
             f"{found.money:.6f} {currency} since {found.since:%Y-%m-%d}, at "
             f"{settings.prices.cpu_hour:g} per CPU hour and {settings.prices.gigabyte:g} per GB."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import shutil
 import sqlite3
@@ -11,12 +12,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lakeops_assets.lakehouse import LakehouseError, open_lakehouse
 from lakeops_assets.lakehouse.engines import create_engine
 from lakeops_assets.promotion import Ledger, ledger_table
 from lakeops_assets.settings import NO_TELEMETRY, Settings, SparkOptions
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 PACKAGES = ("dagster", "deltalake", "duckdb", "lightgbm", "mlflow", "pyarrow", "sklearn", "sqlglot")
 ENOUGH_DISK = 1 << 30
@@ -254,6 +258,28 @@ def _definitions(settings: Settings) -> Iterator[Finding]:
             yield Finding("problem", f"contract {path.name}", found, fix)
     products = sorted({graph.get(key).group_name or "" for key in keys})
     yield Finding("ok", "definitions", f"{len(keys)} assets of {', '.join(products)}")
+    yield from _databricks(graph)
+
+
+def _databricks(graph: BaseAssetGraph[Any]) -> Iterator[Finding]:
+    """Look for the extra that the jobs of some products need; whoever has none is asked nothing."""
+    from lakeops_assets.components.databricks import remote_specs
+    from lakeops_assets.databricks import INSTALL
+
+    products = sorted(spec.product for spec in remote_specs(graph))
+    if not products:
+        return
+    subject = "extra databricks"
+    for module in ("databricks.sdk", "dagster_databricks"):
+        try:
+            there = importlib.util.find_spec(module) is not None
+        except ModuleNotFoundError:
+            there = False
+        if not there:
+            found = f"{module} is not there, and jobs of {', '.join(products)} need it"
+            yield Finding("problem", subject, found, INSTALL)
+            return
+    yield Finding("ok", subject, f"there, for the jobs of {', '.join(products)}")
 
 
 def _promotions(settings: Settings) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from lakeops_assets.components.contract_checks import (
     contract_digest,
     contract_metadata,
 )
+from lakeops_assets.components.engine import OnEngine
 from lakeops_assets.components.lineage import TRACED, ScoredTable
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import (
@@ -27,7 +28,7 @@ from lakeops_assets.promotion import Ledger, live_champion, require_gates
 
 
 @dg.scaffold_with(ExampleScaffolder)
-class BatchScores(dg.Component, dg.Model, dg.Resolvable):
+class BatchScores(OnEngine, dg.Component, dg.Model, dg.Resolvable):
     """Scores the rows of a feature table with the champion, and keeps every score.
 
     Rows that are new or whose features changed are scored, and all of them when the champion
@@ -99,7 +100,10 @@ class BatchScores(dg.Component, dg.Model, dg.Resolvable):
         def scores(
             context: dg.AssetExecutionContext, lakeops: LakeopsResource
         ) -> dg.MaterializeResult:
-            lakehouse, registry = lakeops.lakehouse(), lakeops.registry(product, self.model_name)
+            lakehouse, registry = (
+                lakeops.lakehouse(self.engine),
+                lakeops.registry(product, self.model_name),
+            )
             ledger = Ledger(lakehouse)
             live = live_champion(ledger, registry)
             version = live.version

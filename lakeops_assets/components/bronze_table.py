@@ -13,6 +13,7 @@ from lakeops_assets.components.contract_checks import (
     contract_metadata,
     screen_of,
 )
+from lakeops_assets.components.engine import OnEngine
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import (
     FILES,
@@ -39,7 +40,7 @@ class ColumnModel(dg.Model, dg.Resolvable):
 
 
 @dg.scaffold_with(ExampleScaffolder)
-class BronzeTable(dg.Component, dg.Model, dg.Resolvable):
+class BronzeTable(OnEngine, dg.Component, dg.Model, dg.Resolvable):
     """Ingests the files of a landing folder into a Delta table, each file exactly once.
 
     The table keeps every row as it arrived, with the columns `_source_file`, `_ingested_at`,
@@ -129,7 +130,7 @@ class BronzeTable(dg.Component, dg.Model, dg.Resolvable):
             context: dg.AssetExecutionContext, lakeops: LakeopsResource
         ) -> dg.MaterializeResult:
             result = ingest.ingest(
-                lakeops.lakehouse(),
+                lakeops.lakehouse(self.engine),
                 spec,
                 now=lakeops.now(),
                 progress=context.log.info,

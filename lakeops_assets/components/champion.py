@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from lakeops_assets.components import training
-from lakeops_assets.components.names import LAYER, LEDGER, STATE
+from lakeops_assets.components.names import LAYER, LEDGER, REGISTERED_NAME, STATE
 from lakeops_assets.components.promotable import Promotable
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.promotion import Advance, LedgerEntry, PromotionPlan
@@ -26,7 +26,7 @@ def champion_asset(promotable: Promotable, registered: str) -> dg.AssetsDefiniti
         "approvals that the environment asks for, and the ledger.",
         metadata={
             LAYER: "model",
-            "lakeops/registered_name": registered,
+            REGISTERED_NAME: registered,
             **promotable.as_metadata(),
         },
     )

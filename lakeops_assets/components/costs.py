@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -49,18 +50,32 @@ def _hook(asset: dg.AssetsDefinition, outcome: str) -> dg.HookDefinition:
         required_resource_keys={"lakeops"},
     )
     def costs(context: dg.HookContext) -> None:
-        # What passed since the last step ended is on this one's account: the parts add up.
         lakeops: LakeopsResource = context.resources.lakeops
-        run = AssetRun(
-            run_id=context.run_id,
-            step=context.step_key,
-            product=product,
-            assets=tuple(key.to_user_string() for key in keys),
-            finished_at=lakeops.now(),
-            outcome=outcome,
-            usage=lakeops.meter.read(),
-        )
-        settings = lakeops.settings()
-        record(open_lakehouse(settings), run, settings.prices)
+        take_down(lakeops, context.run_id, context.step_key, product, keys, outcome)
 
     return costs
+
+
+def take_down(
+    lakeops: LakeopsResource,
+    run_id: str,
+    step: str,
+    product: str,
+    keys: Sequence[dg.AssetKey],
+    outcome: str,
+) -> None:
+    """Record what was used since the last step ended: it is on this one's account.
+
+    The hooks do it for every step but one that is interrupted, after which Dagster runs no hook.
+    """
+    run = AssetRun(
+        run_id=run_id,
+        step=step,
+        product=product,
+        assets=tuple(key.to_user_string() for key in keys),
+        finished_at=lakeops.now(),
+        outcome=outcome,
+        usage=lakeops.meter.read(),  # so that the parts add up
+    )
+    settings = lakeops.settings()
+    record(open_lakehouse(settings), run, settings.prices)

@@ -15,6 +15,7 @@ from lakeops_assets.components.contract_checks import (
     require_inputs,
     screen_of,
 )
+from lakeops_assets.components.engine import OnEngine
 from lakeops_assets.components.lineage import TRACED
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import (
@@ -33,7 +34,7 @@ from lakeops_assets.lakehouse.statements import output_columns
 
 
 @dg.scaffold_with(ExampleScaffolder)
-class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
+class FeatureTable(OnEngine, dg.Component, dg.Model, dg.Resolvable):
     """Computes a Delta table with one row per key from a SELECT in Spark's dialect.
 
     What it depends on is read from the SQL. A refresh computes what changed upstream can have
@@ -112,7 +113,7 @@ class FeatureTable(dg.Component, dg.Model, dg.Resolvable):
         ) -> dg.MaterializeResult:
             require_inputs(lakeops, products, inputs, context.run_id)
             screen = screen_of(contract, lakeops, context.run_id)
-            result = features.refresh_features(lakeops.lakehouse(), spec, screen=screen)
+            result = features.refresh_features(lakeops.lakehouse(self.engine), spec, screen=screen)
             context.log.info("%s refresh of %s: %s", result.mode, spec.table, result.reason)
             return table_result(
                 lakeops,

@@ -9,6 +9,7 @@ from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValu
 from pydantic import Field
 
 from lakeops_assets import monitoring, settings
+from lakeops_assets.components.engine import OnEngine
 from lakeops_assets.components.lineage import graph_of
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.monitored import MONITORED, MonitoredTable
@@ -83,7 +84,7 @@ class Alerts(dg.Model, dg.Resolvable):
 
 
 @dg.scaffold_with(ExampleScaffolder)
-class Monitor(dg.Component, dg.Model, dg.Resolvable):
+class Monitor(OnEngine, dg.Component, dg.Model, dg.Resolvable):
     """Writes `<table>_profile_metrics` and `<table>_drift_metrics` beside a table.
 
     The tables have the columns of Databricks' monitors, so that queries and dashboards made for
@@ -234,7 +235,7 @@ class Monitor(dg.Component, dg.Model, dg.Resolvable):
         )
         def monitor(context: dg.AssetExecutionContext, lakeops: LakeopsResource) -> Iterator[Any]:
             result = monitoring.refresh(
-                lakeops.lakehouse(),
+                lakeops.lakehouse(self.engine),
                 watched,
                 spec,
                 baseline=baseline,

@@ -22,6 +22,8 @@ STATE = "lakeops/state"
 LEDGER = "lakeops/ledger"
 # Metadata of asset specs: what `lakeops status` and the refresh sensor need to know of them.
 LAYER = "lakeops/layer"
+# Metadata of what is made of a registered model: its name, `<catalog>.<product>.<model>`.
+REGISTERED_NAME = "lakeops/registered_name"
 # Metadata of an asset that only its schedule, a button or a command starts.
 ON_REQUEST = "lakeops/on_request"
 # What `lakeops forget` needs to know: keys, how features follow their inputs, and landing files.

@@ -12,6 +12,7 @@ from lakeops_assets.components.contract_checks import (
     contract_metadata,
     require_inputs,
 )
+from lakeops_assets.components.engine import OnEngine
 from lakeops_assets.components.lineage import TRACED
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import LAYER, TABLE_NAME, asset_key, digest, table_name
@@ -58,7 +59,7 @@ class LookupModel(dg.Model, dg.Resolvable):
 
 
 @dg.scaffold_with(ExampleScaffolder)
-class PointInTimeFeatures(dg.Component, dg.Model, dg.Resolvable):
+class PointInTimeFeatures(OnEngine, dg.Component, dg.Model, dg.Resolvable):
     """Computes for each row what was known at its cut-off, a lead before the row's own time.
 
     A row waits until its cut-off has passed; then it is appended. What arrives late and was known
@@ -166,7 +167,7 @@ class PointInTimeFeatures(dg.Component, dg.Model, dg.Resolvable):
             context: dg.AssetExecutionContext, lakeops: LakeopsResource
         ) -> dg.MaterializeResult:
             require_inputs(lakeops, products, inputs, context.run_id)
-            result = point_in_time.refresh_point_in_time(lakeops.lakehouse(), spec)
+            result = point_in_time.refresh_point_in_time(lakeops.lakehouse(self.engine), spec)
             context.log.info("%s: %s", result.mode, result.reason)
             return table_result(
                 lakeops,

@@ -32,6 +32,12 @@ class LakeopsResource(dg.ConfigurableResource):
     actor: str = Field(description="Who acts, recorded with promotions.")
     mlflow_url: str = Field(description="Where the MLflow UI answers; used for links.")
     dagster_url: str = Field(description="Where the Dagster UI answers; used for links.")
+    landing: str = Field(
+        default="", description="Folder that producers drop files into; `landing` below `home`."
+    )
+    unity_catalog: str = Field(
+        default="", description="Unity Catalog: databricks, or the address of a server."
+    )
     price_cpu_hour: float = Field(
         default=Prices.cpu_hour, description="Price of one core for an hour."
     )
@@ -60,6 +66,8 @@ class LakeopsResource(dg.ConfigurableResource):
             actor=settings.actor,
             mlflow_url=settings.mlflow_url,
             dagster_url=settings.dagster_url,
+            landing=str(settings.landing_folder or ""),
+            unity_catalog=settings.unity_catalog,
             price_cpu_hour=settings.prices.cpu_hour,
             price_gigabyte=settings.prices.gigabyte,
             currency=settings.prices.currency,
@@ -97,11 +105,16 @@ class LakeopsResource(dg.ConfigurableResource):
                 memory=self.spark_memory,
                 confs=tuple(self.spark_conf.items()),
             ),
+            landing_folder=Path(self.landing) if self.landing else None,
+            unity_catalog=self.unity_catalog,
         )
 
-    def lakehouse(self) -> Lakehouse:
-        """Return the lakehouse."""
-        return open_lakehouse(self.settings(), meter=self._meter)
+    def lakehouse(self, engine: str = "") -> Lakehouse:
+        """Return the lakehouse, on another engine than that of the settings when it is named."""
+        settings = self.settings()
+        if engine:
+            settings = replace(settings, engine=engine)
+        return open_lakehouse(settings, meter=self._meter)
 
     def registry(self, product: str, model: str) -> ModelRegistry:
         """Return the registry of one model, `<catalog>.<product>.<model>`."""
@@ -111,7 +124,7 @@ class LakeopsResource(dg.ConfigurableResource):
             tracking_uri=self.tracking_uri,
             artifact_root=artifact_root(self.tracking_uri),
             registered_name=f"{self.environment}.{product}.{model}",
-            experiment=f"{self.environment}.{product}",
+            experiment=self.settings().experiment(product),
         )
 
     def now(self) -> datetime:

@@ -65,7 +65,7 @@ def _document(type_name: str, product: str) -> str:
     """Return an example of one component type: a part of the example product, or one of its own."""
     documents = [
         document
-        for name in ("defs.yaml", "point_in_time.yaml")
+        for name in ("defs.yaml", "point_in_time.yaml", "databricks.yaml", "grants.yaml")
         for document in _template(name, product).split("\n---\n")
     ]
     wanted = f"type: {type_name}\n"

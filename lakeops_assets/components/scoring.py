@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from lakeops_assets.lakehouse import Commit, Lakehouse, Query, TableName, Transaction
+from lakeops_assets.lakehouse import Commit, Lakehouse, Mapped, Query, TableName, Transaction
 from lakeops_assets.lakehouse.statements import quote
 
 if TYPE_CHECKING:
@@ -106,8 +105,8 @@ def score(
     else:
         rows = _changed(lakehouse, spec, columns, seen, at)
         reason = f"rows that changed from version {seen} to {at} of {spec.features}"
-    reader = lakehouse.engine.query(rows)
-    scores = _scores(reader, scorer, (*key, *spec.carry), version, at, now)
+    repeated = [lakehouse.schema(spec.features, at).field(name) for name in (*key, *spec.carry)]
+    scores = _scores(rows, scorer, repeated, version, at, now)
     lakehouse.create(spec.table, scores.schema, description=spec.description)
     commit = lakehouse.append(spec.table, scores, transaction=Transaction(app_id, at))
     return ScoreResult(commit, f"{commit.inserted} rows: {reason}")
@@ -145,19 +144,18 @@ def _changed(
 
 
 def _scores(
-    reader: pa.RecordBatchReader,
+    rows: Query,
     scorer: Scorer,
-    repeated: tuple[str, ...],
+    repeated: list[pa.Field],
     version: int,
     features_version: int,
     now: datetime,
-) -> pa.RecordBatchReader:
+) -> Mapped:
     import pyarrow as pa
 
-    fields = [reader.schema.field(name) for name in repeated]
     schema = pa.schema(
         [
-            *fields,
+            *repeated,
             *scorer.prediction_fields(),
             _field("model_version", pa.string(), "Version of the model that gave the score."),
             _field("scored_at", pa.timestamp("us", "UTC"), "When the row was scored."),
@@ -165,19 +163,18 @@ def _scores(
         ]
     )
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in reader:
-            predicted = scorer.predict(batch)
-            same = {"model_version": str(version), "scored_at": now}
-            columns = [batch.column(name) for name in repeated]
-            columns += [predicted.column(f.name) for f in scorer.prediction_fields()]
-            columns += [
-                pa.repeat(pa.scalar(value, schema.field(name).type), batch.num_rows)
-                for name, value in {**same, "features_version": features_version}.items()
-            ]
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+    def scored(batch: pa.RecordBatch) -> pa.RecordBatch:
+        predicted = scorer.predict(batch)
+        same = {"model_version": str(version), "scored_at": now}
+        columns = [batch.column(field.name) for field in repeated]
+        columns += [predicted.column(f.name) for f in scorer.prediction_fields()]
+        columns += [
+            pa.repeat(pa.scalar(value, schema.field(name).type), batch.num_rows)
+            for name, value in {**same, "features_version": features_version}.items()
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
 
-    return pa.RecordBatchReader.from_batches(schema, batches())
+    return Mapped(rows, scored, schema)
 
 
 def _field(name: str, kind: pa.DataType, comment: str) -> pa.Field:

@@ -26,6 +26,7 @@ from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.monitored import alerting
 from lakeops_assets.components.names import (
     LAYER,
+    REGISTERED_NAME,
     STATE,
     TABLE_NAME,
     ModelNames,
@@ -220,7 +221,7 @@ class TabularModel(dg.Component, dg.Model, dg.Resolvable):
             kinds={"mlflow"},
             description=f"Registered version of `{registered}`; its checks are the gates.",
             code_version=gates_digest(gates),
-            metadata={LAYER: "model", "lakeops/registered_name": registered},
+            metadata={LAYER: "model", REGISTERED_NAME: registered},
         )
         def model_version(
             context: dg.AssetExecutionContext, lakeops: LakeopsResource

@@ -345,6 +345,10 @@ class Lakehouse:
         """Rewrite small files into large ones; see `Engine.optimize`."""
         return self.engine.optimize(self._existing(table), zorder=zorder, target_bytes=target_bytes)
 
+    def cluster(self, table: TableName | str, columns: Sequence[str]) -> None:
+        """Let OPTIMIZE keep a table clustered by columns from now on; see `Engine.cluster`."""
+        self.engine.cluster(self._existing(table), columns)
+
     def vacuum(
         self,
         table: TableName | str,

@@ -22,6 +22,9 @@ class Usage:
         bytes_read: Bytes that the process read from files; None where nobody counts them.
         bytes_written: Bytes that it wrote; None where nobody counts them.
         rows_written: Rows that were inserted, updated or deleted in tables.
+        elsewhere_seconds: Time that machines elsewhere had, such as those of Databricks.
+        dbus: Databricks units of those.
+        elsewhere_money: What those cost.
     """
 
     wall_seconds: float
@@ -29,6 +32,9 @@ class Usage:
     bytes_read: int | None
     bytes_written: int | None
     rows_written: int
+    elsewhere_seconds: float = 0.0
+    dbus: float = 0.0
+    elsewhere_money: float = 0.0
 
     def __sub__(self, before: Usage) -> Usage:
         """Return what was used since."""
@@ -38,6 +44,9 @@ class Usage:
             _since(self.bytes_read, before.bytes_read),
             _since(self.bytes_written, before.bytes_written),
             self.rows_written - before.rows_written,
+            self.elsewhere_seconds - before.elsewhere_seconds,
+            self.dbus - before.dbus,
+            self.elsewhere_money - before.elsewhere_money,
         )
 
 
@@ -54,11 +63,17 @@ class Meter:
     ) -> None:
         self._counters = counters or _process
         self._rows = 0
+        self._elsewhere = (0.0, 0.0, 0.0)
         self._last = self._now()
 
     def wrote(self, rows: int) -> None:
         """Count rows that were written."""
         self._rows += rows
+
+    def elsewhere(self, seconds: float, dbus: float, money: float) -> None:
+        """Count what machines elsewhere used; their price is known there."""
+        so_far = self._elsewhere
+        self._elsewhere = (so_far[0] + seconds, so_far[1] + dbus, so_far[2] + money)
 
     def read(self) -> Usage:
         """Return what was used since the last reading."""
@@ -69,7 +84,7 @@ class Meter:
 
     def _now(self) -> Usage:
         wall, cpu, read, written = self._counters()
-        return Usage(wall, cpu, read, written, self._rows)
+        return Usage(wall, cpu, read, written, self._rows, *self._elsewhere)
 
 
 def _since(now: int | None, before: int | None) -> int | None:

@@ -62,7 +62,9 @@ class AssetCost:
         bytes_read: Bytes read from files, where they were counted.
         bytes_written: Bytes written, where they were counted.
         rows_written: Rows written.
-        money: What that is worth.
+        elsewhere_seconds: Time of machines elsewhere, such as those of Databricks.
+        dbus: Databricks units of those.
+        money: What all that is worth.
     """
 
     product: str
@@ -74,6 +76,8 @@ class AssetCost:
     bytes_read: int | None
     bytes_written: int | None
     rows_written: int
+    elsewhere_seconds: float
+    dbus: float
     money: float
 
 
@@ -145,6 +149,8 @@ def costs_schema() -> pa.Schema:
         "bytes_read": (pa.int64(), "Bytes read from files; null where nobody counts them."),
         "bytes_written": (pa.int64(), "Bytes written to files; null where nobody counts them."),
         "rows_written": (pa.int64(), "Rows inserted, updated or deleted."),
+        "elsewhere_seconds": (pa.float64(), "Time of machines elsewhere, such as Databricks'."),
+        "dbus": (pa.float64(), "Databricks units of those."),
         "money": (pa.float64(), "What it is worth by the prices at that time."),
         "currency": (pa.string(), "Currency of the money."),
     }
@@ -155,9 +161,10 @@ def costs_schema() -> pa.Schema:
 
 
 def worth(usage: Usage, prices: Prices) -> float:
-    """Return what usage costs: CPU hours, and gigabytes (1e9 bytes) read or written."""
+    """Return what usage costs: CPU hours, gigabytes (1e9 bytes) read or written, and elsewhere."""
     gigabytes = ((usage.bytes_read or 0) + (usage.bytes_written or 0)) / 1e9
-    return usage.cpu_seconds / 3600 * prices.cpu_hour + gigabytes * prices.gigabyte
+    here = usage.cpu_seconds / 3600 * prices.cpu_hour + gigabytes * prices.gigabyte
+    return here + usage.elsewhere_money
 
 
 def record(lakehouse: Lakehouse, run: AssetRun, prices: Prices) -> Commit:
@@ -177,12 +184,15 @@ def record(lakehouse: Lakehouse, run: AssetRun, prices: Prices) -> Commit:
         "bytes_read": usage.bytes_read,
         "bytes_written": usage.bytes_written,
         "rows_written": usage.rows_written,
+        "elsewhere_seconds": usage.elsewhere_seconds,
+        "dbus": usage.dbus,
         "money": worth(usage, prices),
         "currency": prices.currency,
     }
     schema = costs_schema()
     lakehouse.create(table, schema, description="What each run of an asset cost.")
-    return lakehouse.append(table, pa.Table.from_pylist([row], schema=schema))
+    # A table that is older than a column gets it with the first row that has it.
+    return lakehouse.append(table, pa.Table.from_pylist([row], schema=schema), evolve=True)
 
 
 def asset_costs(
@@ -198,13 +208,20 @@ def asset_costs(
     table = costs_table(lakehouse.catalog)
     if not lakehouse.exists(table):
         return []
+    # Older tables say nothing of machines elsewhere.
+    there = lakehouse.schema(table).names
+    elsewhere, dbus = (
+        f"sum({name})" if name in there else "0" for name in ("elsewhere_seconds", "dbus")
+    )
     chosen = f" AND product IN ({', '.join(map(literal, products))})" if products else ""
     sql = (
         "SELECT product, concat_ws(', ', assets) AS asset, count(*) AS runs, "
         "count_if(outcome = 'failure') AS failures, sum(wall_seconds) AS wall_seconds, "
         "sum(cpu_seconds) AS cpu_seconds, CAST(sum(bytes_read) AS BIGINT) AS bytes_read, "
         "CAST(sum(bytes_written) AS BIGINT) AS bytes_written, "
-        "CAST(sum(rows_written) AS BIGINT) AS rows_written, sum(money) AS money FROM costs "
+        "CAST(sum(rows_written) AS BIGINT) AS rows_written, "
+        f"CAST(coalesce({elsewhere}, 0) AS DOUBLE) AS elsewhere_seconds, "
+        f"CAST(coalesce({dbus}, 0) AS DOUBLE) AS dbus, sum(money) AS money FROM costs "
         f"WHERE finished_at >= {_timestamp(since)}{chosen} "
         "GROUP BY product, concat_ws(', ', assets) ORDER BY money DESC, asset"
     )

@@ -46,7 +46,7 @@ def test_every_asset_and_field_is_described(config: settings.Settings) -> None:
     from lakeops_assets import components
 
     models = ("TabularModel", "BatchScores", "Monitor", "KpiMonitor")
-    others = ("PointInTimeFeatures", "Maintenance", "Budget")
+    others = ("PointInTimeFeatures", "Maintenance", "Budget", "Databricks", "Grants")
     for name in ("BronzeTable", "FeatureTable", *others, *models):
         component = getattr(components, name)
         assert issubclass(component, dg.Component)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from conftest import FEW_ROWS
 from engine_drill import (
     TABLE,
@@ -36,6 +37,8 @@ from lakeops_assets.lakehouse import ConcurrentWriteError, Lakehouse
 from lakeops_assets.lakehouse.engines import create_engine
 from lakeops_assets.settings import spark_options
 
+# With all other tests of Spark, in one process.
+pytestmark = pytest.mark.xdist_group("spark")
 WRITERS = [Writer("duckdb-0", "duckdb"), Writer("spark-0", "spark")]
 
 

@@ -20,11 +20,14 @@ from lakeops_assets.lakehouse import (
     ConcurrentWriteError,
     Lakehouse,
     LakehouseError,
+    Mapped,
     QueryError,
     SchemaError,
     TableNotFoundError,
     Transaction,
+    UnsupportedError,
 )
+from lakeops_assets.lakehouse.engines import create_engine
 
 SCHEMA = pa.schema(
     [pa.field("k", pa.int64(), metadata={"comment": "the key"}), pa.field("v", pa.string())]
@@ -456,3 +459,55 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 300
+
+
+def test_a_function_is_called_where_the_rows_are(table: Lakehouse) -> None:
+    schema = pa.schema([("k", pa.int64()), ("by", pa.int64())])
+
+    def marked(batch: pa.RecordBatch) -> pa.RecordBatch:
+        keys = batch.column("k")
+        return pa.record_batch([keys, pa.array([os.getpid()] * len(keys))], schema=schema)
+
+    table.create("shop.marked", schema)
+    query = table.bind("SELECT k FROM shop.t WHERE k > 1")
+    once = Transaction("marker", 1)
+    source = Mapped(query, marked, schema)
+    assert table.append("shop.marked", source, transaction=once).inserted == 2
+    assert not table.append("shop.marked", source, transaction=once).written
+    assert table.merge("shop.marked", Mapped(query, marked, schema), ["k"]).inserted == 0
+    marked_by = {row["by"] for row in rows(table, "SELECT DISTINCT `by` FROM shop.marked")}
+    here = not table.engine.capabilities.distributed.available
+    assert (marked_by == {os.getpid()}) == here
+
+
+def test_a_table_is_clustered_where_the_engine_can(table: Lakehouse) -> None:
+    if not table.engine.capabilities.liquid_clustering.available:
+        with pytest.raises(UnsupportedError, match="use Z-order"):
+            table.cluster("shop.t", ["k"])
+        return
+    table.cluster("shop.t", ["k"])
+    table.append("shop.t", pa.table({"k": [4], "v": ["d"]}))
+    before = rows(table)
+    assert table.optimize("shop.t").files_added == 1
+    assert len(table.vacuum("shop.t", retention_hours=0).files) == 2
+    with pytest.raises(UnsupportedError, match="versions 1, which are to be kept"):
+        table.vacuum("shop.t", retention_hours=0, keep_versions=[1])
+    assert table.vacuum("shop.t", retention_hours=0, dry_run=False).files_removed == 2
+    laptop = Lakehouse(table.root, "dev", create_engine("duckdb"))
+    assert rows(laptop) == rows(table) == before
+    with pytest.raises(UnsupportedError, match=r"delta-rs cannot write .*ClusteredTable"):
+        laptop.append("shop.t", pa.table({"k": [5], "v": ["e"]}))
+
+
+@pytest.mark.parametrize("lakehouse", ["spark"], indirect=True)
+def test_rows_behind_deletion_vectors_are_not_counted(table: Lakehouse) -> None:
+    table.engine.session.sql(
+        f"ALTER TABLE delta.`{table.location('shop.t')}` "
+        "SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')"
+    )
+    table.delete("shop.t", "k = 2")
+    laptop = Lakehouse(table.root, "dev", create_engine("duckdb"))
+    assert laptop.row_count("shop.t") == table.row_count("shop.t") == 2
+    assert rows(laptop) == rows(table) == [{"k": 1, "v": "a"}, {"k": 3, "v": None}]
+    assert laptop.merge("shop.t", pa.table({"k": [2, 3], "v": ["b", "c"]}), ["k"]).inserted == 1
+    assert [row["v"] for row in rows(table)] == ["a", "b", "c"]

@@ -23,6 +23,16 @@ def test_the_reference_is_the_one_that_the_fields_write() -> None:
     assert done.stdout == committed, "write it again: python docs/reference.py"
 
 
+def test_what_engines_can_do_is_what_they_declare() -> None:
+    script = "import reference; print(reference.engines_page(), end='')"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=PROJECT / "docs", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    committed = (PROJECT / "docs" / "engines.md").read_text()
+    assert done.stdout == committed, "write it again: python docs/reference.py"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(PROJECT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):

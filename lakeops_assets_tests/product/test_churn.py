@@ -46,10 +46,13 @@ def test_one_command_ends_with_a_champion(finished: Path) -> None:
     assert not [o for o in outcomes.values() if o["failed"]]
 
 
-def test_neither_torch_nor_spark_is_imported(finished: Path) -> None:
+def test_neither_torch_nor_spark_nor_databricks_is_imported(finished: Path) -> None:
+    """The run was made without them, and nothing got hold of a part of them."""
     modules = json.loads((finished / "modules-run.json").read_text())
     assert "lightgbm" in modules
-    assert not [m for m in modules if m.split(".")[0] in ("torch", "pyspark")]
+    extras = ("torch.", "pyspark.", "dagster_databricks.", "dagster_pyspark")
+    assert not [m for m in modules if m.startswith(extras)]
+    assert "lakeops_assets.components.databricks_pipes" not in modules
 
 
 def test_status_tells_tables_versions_aliases_metrics_and_verdicts(finished: Path) -> None:

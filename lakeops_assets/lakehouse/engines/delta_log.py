@@ -6,6 +6,7 @@ what takes a millisecond here. So an engine adds to this how it computes and how
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from lakeops_assets.lakehouse.engines.deltars import (
     write_errors,
 )
 from lakeops_assets.lakehouse.engines.deltars_files import data_files, feed_gap, stored_files, sweep
-from lakeops_assets.lakehouse.engines.protocol import CommitInfo, Maintenance
+from lakeops_assets.lakehouse.engines.protocol import CommitInfo, Maintenance, Query, TableAt
 from lakeops_assets.lakehouse.errors import LakehouseError
 
 if TYPE_CHECKING:
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
 PROPERTIES = {"delta.enableChangeDataFeed": "true", "delta.enableExpiredLogCleanup": "false"}
 
 
-class DeltaLog:
+class DeltaLog(ABC):
     """The part of `Engine` that is the same whatever computes.
 
     Locations have to be reachable from this process, whether the engine is here or not.
     """
+
+    @abstractmethod
+    def query(self, query: Query) -> pa.RecordBatchReader:
+        """Run a query and stream its result."""
 
     # Looking
 
@@ -52,7 +57,11 @@ class DeltaLog:
 
     def row_count(self, location: str, version: int | None = None) -> int:
         """Return the number of rows, from statistics where the log has them."""
-        return int(open_table(location, version).count())
+        table = open_table(location, version)
+        if "deletionVectors" not in (table.protocol().reader_features or []):
+            return int(table.count())
+        counted = Query("SELECT count(*) AS n FROM t", {"t": TableAt(location, table.version())})
+        return int(self.query(counted).read_all()["n"][0].as_py())
 
     def size_bytes(self, location: str) -> int:
         """Return the size of the newest version's data files."""

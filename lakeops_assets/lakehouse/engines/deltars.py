@@ -21,6 +21,7 @@ from lakeops_assets.lakehouse.errors import (
     LakehouseError,
     SchemaError,
     TableNotFoundError,
+    UnsupportedError,
 )
 from lakeops_assets.lakehouse.statements import transpile_condition
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 METADATA = "userMetadata"
 # Tells a commit of Spark from others of the same moment; readers of the history do not see it.
 COMMIT_ID = "lakeops.commit"
+# What delta-rs says of features of a table that it does not write.
+UNSUPPORTED = "Unsupported table features"
 # Application transaction of every merge: of two that read the same table one is refused. Delta's
 # own check would let one through whose rows are all new, though both may bring the same key.
 MERGE_APP_ID = "lakeops.merge"
@@ -304,6 +307,11 @@ def write_errors(location: str) -> Iterator[None]:
     try:
         yield
     except CommitFailedError as error:
+        if UNSUPPORTED in str(error):
+            raise UnsupportedError(
+                f"delta-rs cannot write the table at {location}: {error}. Write it with the engine "
+                "that gave it the feature (LAKEOPS_ENGINE, or `engine` of the asset)"
+            ) from error
         raise ConcurrentWriteError(
             f"another writer changed the table at {location} meanwhile; read it again and repeat "
             f"the write. {error}"

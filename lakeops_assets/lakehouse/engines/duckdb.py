@@ -41,6 +41,7 @@ from lakeops_assets.lakehouse.engines.protocol import (
     Capability,
     Commit,
     Maintenance,
+    Mapped,
     Query,
     Source,
     TableAt,
@@ -49,6 +50,7 @@ from lakeops_assets.lakehouse.engines.protocol import (
 from lakeops_assets.lakehouse.errors import (
     ConcurrentWriteError,
     SchemaError,
+    UnsupportedError,
 )
 
 if TYPE_CHECKING:
@@ -285,10 +287,24 @@ class DuckDBEngine(DeltaLog):
             int(table.version()), int(done["numFilesAdded"]), int(done["numFilesRemoved"])
         )
 
+    def cluster(self, location: str, columns: Sequence[str]) -> None:
+        """Refuse: delta-rs cannot write clustered tables."""
+        raise UnsupportedError(
+            f"the table at {location} cannot be clustered: "
+            f"{self.capabilities.liquid_clustering.reason}"
+        )
+
     def _count(self, location: str, version: int, where: str) -> int:
         sql = f"SELECT count(*) AS n FROM target WHERE {where}"
         found = self.query(Query(sql, {"target": TableAt(location, version)}))
         return int(found.read_all()["n"][0].as_py())
 
     def _reader(self, source: Source) -> pa.RecordBatchReader:
-        return self.query(source) if isinstance(source, Query) else as_reader(source)
+        import pyarrow as pa
+
+        if isinstance(source, Query):
+            return self.query(source)
+        if isinstance(source, Mapped):
+            batches = map(source.function, self.query(source.query))
+            return pa.RecordBatchReader.from_batches(source.schema, batches)
+        return as_reader(source)

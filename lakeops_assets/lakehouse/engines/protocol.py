@@ -2,9 +2,9 @@
 
 An engine reads and writes Delta tables by location. It never sees table names, products or
 Dagster: the `Lakehouse` above it maps names to locations. Data goes in as a `Source`, which is
-either Arrow record batches or a `Query` that the engine runs itself, so that a cluster engine can
-write the result of a query without pulling a row through this process. Data comes out as record
-batches; no method holds a whole table in memory.
+either Arrow record batches, or a `Query` that the engine runs itself, or such a query `Mapped` by
+a function: a cluster engine writes their result without pulling a row through this process. Data
+comes out as record batches; no method holds a whole table in memory.
 
 Every write is one Delta commit. A write that carries a `Transaction` is applied once: when the
 table has already seen that version of the application, the write is skipped and the commit that
@@ -14,7 +14,7 @@ github.com/delta-io/delta/blob/master/PROTOCOL.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
@@ -72,7 +72,23 @@ class Query:
     inputs: Mapping[str, Input] = field(default_factory=dict)
 
 
-Source: TypeAlias = "Query | pa.Table | pa.RecordBatchReader"
+@dataclass(frozen=True)
+class Mapped:
+    """The rows of a query after a function, which an engine calls where the rows are.
+
+    Attributes:
+        query: Where the rows come from.
+        function: What makes of each batch one with the columns of `schema` and as many rows as it
+            likes. An engine on several machines sends it there, pickled.
+        schema: Columns that the function makes.
+    """
+
+    query: Query
+    function: Callable[[pa.RecordBatch], pa.RecordBatch]
+    schema: pa.Schema
+
+
+Source: TypeAlias = "Query | Mapped | pa.Table | pa.RecordBatchReader"
 
 
 @dataclass(frozen=True)
@@ -345,6 +361,16 @@ class Engine(Protocol):
         self, location: str, *, zorder: Sequence[str] = (), target_bytes: int | None = None
     ) -> Maintenance:
         """Rewrite small files into large ones, sorted by `zorder` when given."""
+        ...
+
+    def cluster(self, location: str, columns: Sequence[str]) -> None:
+        """Let OPTIMIZE keep a table clustered by columns from now on, and by no other order.
+
+        Liquid clustering. Engines that cannot write clustered tables can still read them.
+
+        Raises:
+            UnsupportedError: The engine cannot; says why and what to use.
+        """
         ...
 
     def vacuum(

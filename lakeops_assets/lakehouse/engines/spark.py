@@ -41,7 +41,7 @@ from lakeops_assets.lakehouse.engines.spark_query import (
 )
 from lakeops_assets.lakehouse.engines.spark_session import open_session
 from lakeops_assets.lakehouse.engines.spark_stage import rows_of, staged
-from lakeops_assets.lakehouse.errors import ConcurrentWriteError
+from lakeops_assets.lakehouse.errors import ConcurrentWriteError, UnsupportedError
 from lakeops_assets.lakehouse.statements import parse_select, quote
 from lakeops_assets.settings import SparkOptions
 
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
 MERGE_ATTEMPTS = 10
+# Features of tables that delta-rs does not write.
+NOT_OF_DELTA_RS = frozenset({"clustering", "domainMetadata", "rowTracking"})
 # What a statement carries has to be set for the session: one thread at a time.
 _statements = RLock()
 
@@ -315,6 +317,52 @@ class SparkEngine(DeltaLog):
         return Maintenance(
             self.version(location), int(done["numFilesAdded"]), int(done["numFilesRemoved"])
         )
+
+    def cluster(self, location: str, columns: Sequence[str]) -> None:
+        """Let OPTIMIZE keep a table clustered by columns from now on, and by no other order."""
+        listed = ", ".join(map(quote, columns))
+        with self._committing(location):
+            self.session.sql(f"ALTER TABLE delta.{quote(location)} CLUSTER BY ({listed})").collect()
+
+    def vacuum(
+        self,
+        location: str,
+        *,
+        retention_hours: int,
+        keep_versions: Sequence[int] = (),
+        full: bool = False,
+        dry_run: bool = True,
+    ) -> Maintenance:
+        """Delete files that no version younger than the retention needs.
+
+        Through delta-rs, since Spark's VACUUM cannot keep versions; a table that delta-rs cannot
+        write is vacuumed by Spark when there is none to keep.
+        """
+        features = set(open_table(location).protocol().writer_features or ())
+        if not features & NOT_OF_DELTA_RS:
+            return super().vacuum(
+                location,
+                retention_hours=retention_hours,
+                keep_versions=keep_versions,
+                full=full,
+                dry_run=dry_run,
+            )
+        if keep_versions:
+            raise UnsupportedError(
+                f"the table at {location} is clustered, and Spark's VACUUM would delete the files "
+                f"of the versions {', '.join(map(str, keep_versions))}, which are to be kept"
+            )
+        how = f"RETAIN {retention_hours} HOURS{' DRY RUN' if dry_run else ''}"
+        unchecked = {"spark.databricks.delta.retentionDurationCheck.enabled": "false"}
+        committing_to = write_errors if dry_run else self._committing
+        with self._set(unchecked), committing_to(location):
+            stored = self.stored_files(location)
+            rows = self.session.sql(f"VACUUM delta.{quote(location)} {how}").collect()
+        if dry_run:
+            files = tuple(row["path"].rpartition(f"{location}/")[2] for row in rows)
+        else:
+            files = tuple(sorted(stored.keys() - self.stored_files(location).keys()))
+        return Maintenance(self.version(location), files_removed=len(files), files=files)
 
     def _count(self, location: str, version: int, where: str) -> int:
         parse_select(f"SELECT ({where}) AS met")

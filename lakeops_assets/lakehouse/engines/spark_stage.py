@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakeops_assets.lakehouse.engines.arrow import as_reader, conform
 from lakeops_assets.lakehouse.engines.deltars_files import STAGING, sweep
-from lakeops_assets.lakehouse.engines.protocol import Query, Source
+from lakeops_assets.lakehouse.engines.protocol import Mapped, Query, Source
 from lakeops_assets.lakehouse.engines.spark_query import from_arrow, query_errors, run_query
 from lakeops_assets.lakehouse.errors import SchemaError
 from lakeops_assets.lakehouse.statements import quote
@@ -53,11 +53,11 @@ def staged(
     sweep(location)
     folder = Path(location) / STAGING / uuid.uuid4().hex
     try:
-        if isinstance(source, Query):
-            found = run_query(session, source)
+        if isinstance(source, Query | Mapped):
+            found = _computed(session, source)
             frame = fitted(found, schema, location, evolve=evolve) if strict else found
             if again:
-                with query_errors(source.sql):
+                with query_errors(source.sql if isinstance(source, Query) else source.query.sql):
                     frame.write.parquet(str(folder))
                 frame = session.read.schema(frame.schema).parquet(str(folder))
             yield frame
@@ -73,6 +73,22 @@ def staged(
         yield session.read.parquet(str(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _computed(session: SparkSession, source: Query | Mapped) -> DataFrame:
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    if isinstance(source, Query):
+        return run_query(session, source)
+    function, columns = source.function, source.schema
+
+    def mapped(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        for batch in batches:
+            made = function(batch)
+            yield made.cast(columns) if made.schema != columns else made
+
+    rows = run_query(session, source.query)
+    return rows.mapInArrow(mapped, from_arrow_schema(columns, prefer_timestamp_ntz=False))
 
 
 def _some(reader: pa.RecordBatchReader) -> tuple[pa.Table, Iterator[pa.RecordBatch] | None]:
