@@ -208,6 +208,13 @@ def test_overwrite_replaces_rows_and_keeps_history(table: Lakehouse) -> None:
     assert len(rows(table, "SELECT * FROM shop.t VERSION AS OF 1")) == 3
 
 
+def test_nothing_may_replace_nothing(lakehouse: Lakehouse) -> None:
+    lakehouse.create("shop.t", SCHEMA)
+    commit = lakehouse.overwrite("shop.t", SCHEMA.empty_table())
+    assert (commit.inserted, commit.deleted) == (0, 0)
+    assert lakehouse.row_count("shop.t") == 0
+
+
 def test_some_rows_are_replaced_in_one_commit(lakehouse: Lakehouse) -> None:
     """A field of a struct and a time are in the condition: that is how windows are replaced."""
 

@@ -169,6 +169,8 @@ class SparkEngine(DeltaLog):
             since = self.version(location)
             writer.save(location)
         version = version_of(location, identifier, since)
+        if version is None and not deleted and rows.isEmpty():  # Delta commits no such write
+            return Commit(since, written=False, reason="no rows, before and after")
         if version is None:
             return self._skipped(location, transaction)
         return Commit(version, inserted=int(seen.get["rows"]), deleted=deleted)
