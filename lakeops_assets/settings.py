@@ -59,6 +59,8 @@ class SparkOptions:
             (`DATABRICKS_RUNTIME_VERSION` is set there).
         confs: Further settings of the session (`LAKEOPS_SPARK_CONF`, `key=value;key=value`).
         java_home: Java of a local Spark (`JAVA_HOME`); the one on `PATH` when empty.
+        packages: What a local session has beside Delta; `kafka` is there to be had. It follows
+            from the products, not from the environment.
     """
 
     remote: str = ""
@@ -68,6 +70,7 @@ class SparkOptions:
     on_databricks: bool = False
     confs: tuple[tuple[str, str], ...] = ()
     java_home: str = ""
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from lakeops_assets.lakehouse.engines.protocol import (
     TableAt,
     Transaction,
 )
+from lakeops_assets.lakehouse.engines.streams import FilesOf, RecordsOf
 from lakeops_assets.lakehouse.errors import (
     ConcurrentWriteError,
     LakehouseError,
@@ -42,6 +43,7 @@ __all__ = [
     "CommitInfo",
     "ConcurrentWriteError",
     "Engine",
+    "FilesOf",
     "Lakehouse",
     "LakehouseError",
     "LockedVersionError",
@@ -52,6 +54,7 @@ __all__ = [
     "MaintenanceResult",
     "Query",
     "QueryError",
+    "RecordsOf",
     "SchemaError",
     "Source",
     "TableAt",

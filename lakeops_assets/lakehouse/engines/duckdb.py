@@ -6,7 +6,7 @@ read them; tables of others that have them are read by delta-rs' own scan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakeops_assets.lakehouse.engines.arrow import Counted, as_reader, conform
@@ -46,9 +46,11 @@ from lakeops_assets.lakehouse.engines.protocol import (
     TableAt,
     Transaction,
 )
+from lakeops_assets.lakehouse.engines.streams import RecordsOf, StreamOf
 from lakeops_assets.lakehouse.errors import (
     ConcurrentWriteError,
     SchemaError,
+    UnsupportedError,
 )
 
 if TYPE_CHECKING:
@@ -71,6 +73,11 @@ class DuckDBEngine(DeltaLog):
         column_mapping=Capability(available=True),
         streaming_ingest=Capability(
             available=False, reason="files are ingested in micro-batches; no stream stays open"
+        ),
+        topics=Capability(
+            available=False,
+            reason="DuckDB has no client of Kafka; set LAKEOPS_ENGINE=spark, or let the producer "
+            "or a connector write files into the landing folder",
         ),
         distributed=Capability(available=False, reason="DuckDB runs in this process"),
     )
@@ -97,6 +104,20 @@ class DuckDBEngine(DeltaLog):
                 connection.close()
 
         return pa.RecordBatchReader.from_batches(result.schema, batches())
+
+    def stream(
+        self,
+        source: StreamOf,
+        handle: Callable[[pa.Table], None],
+        *,
+        checkpoint: str,
+        every_seconds: float | None = None,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Say why there is no stream."""
+        there = self.capabilities
+        lacks = there.topics if isinstance(source, RecordsOf) else there.streaming_ingest
+        raise UnsupportedError(f"the engine {self.name} has no streams: {lacks.reason}")
 
     # Writing
 
