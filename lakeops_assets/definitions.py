@@ -18,6 +18,7 @@ from lakeops_assets.components.names import ON_REQUEST
 from lakeops_assets.components.products import load_products
 from lakeops_assets.components.refresh import refresh_sensor
 from lakeops_assets.components.resources import LakeopsResource
+from lakeops_assets.components.streaming import packages
 
 # ComponentTree works from a wheel, where load_from_defs_folder misses a pyproject.toml; it is
 # public and still marked as beta. So are checks that evaluate several gates together.
@@ -36,11 +37,12 @@ def defs() -> dg.Definitions:
         theirs = load_products(_module(config.products), config.products, config.products.parent)
         products = dg.Definitions.merge(products, _without_tree(theirs))
     products = with_costs(products)
+    needed = packages(spec.metadata for spec in _specs(products))
     groups = sorted({spec.group_name or "default" for spec in _specs(products)})
     return dg.Definitions.merge(
         products,
         dg.Definitions(
-            resources={"lakeops": LakeopsResource.from_settings(config)},
+            resources={"lakeops": LakeopsResource.from_settings(config, needed)},
             # The steps of a run share its process: a step costs milliseconds instead of the
             # seconds in which a process of its own would import everything again.
             executor=dg.in_process_executor,

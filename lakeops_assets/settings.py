@@ -117,6 +117,11 @@ class Settings:
         return self.home / "landing"
 
     @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints of streams, one folder per table and source."""
+        return self.home / "checkpoints"
+
+    @property
     def mlflow_root(self) -> Path:
         """Folder of the local MLflow store and its artifacts."""
         return self.home / "mlflow"

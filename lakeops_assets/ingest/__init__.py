@@ -10,7 +10,7 @@ from lakeops_assets.ingest.ledger import FileOutcome, ledger_table, outcomes, pe
 from lakeops_assets.ingest.rewrite import LandingRows, find_rows, remove_rows
 from lakeops_assets.ingest.screen import Screen, Screened
 from lakeops_assets.ingest.spec import Column, IngestError, IngestSpec, Topic
-from lakeops_assets.ingest.stream import StreamSpec, Surroundings, stream
+from lakeops_assets.ingest.stream import StreamSpec, Surroundings, is_streaming, stream
 
 __all__ = [
     "Column",
@@ -27,6 +27,7 @@ __all__ = [
     "Topic",
     "find_rows",
     "ingest",
+    "is_streaming",
     "ledger_table",
     "outcomes",
     "pending",

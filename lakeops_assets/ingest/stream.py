@@ -107,9 +107,6 @@ def stream(
             f"{spec.table} is fed by the topic {spec.topic.topic}, and the engine "
             f"{lakehouse.engine.name} has no topics: {there.topics.reason}"
         )
-    if not there.streaming_ingest.available:
-        running.repeat(how, go_on)
-        return running.result()
     folder = checkpoint_of(spec, around.checkpoints)
     with _alone(folder) as alone:
         if not alone:
@@ -118,7 +115,9 @@ def stream(
             return replace(
                 result_of(Commit(version, written=False, reason=reason), 0, ()), reason=reason
             )
-        if spec.topic is not None:
+        if not there.streaming_ingest.available:
+            running.repeat(how, go_on)
+        elif spec.topic is not None:
             running.records(how, folder, go_on)
         else:
             running.files(how, folder, go_on)
@@ -132,6 +131,14 @@ def checkpoint_of(spec: IngestSpec, checkpoints: Path) -> Path:
     )
     digest = hashlib.sha256(source.encode()).hexdigest()[:8]
     return checkpoints / f"{spec.table}-{digest}"
+
+
+def is_streaming(spec: IngestSpec, checkpoints: Path) -> bool:
+    """Return whether a process of this machine streams into a table now."""
+    if not checkpoints.is_dir():
+        return False
+    with _alone(checkpoint_of(spec, checkpoints)) as alone:
+        return not alone
 
 
 class _Stream:
@@ -286,11 +293,14 @@ def _alone(folder: Path) -> Iterator[bool]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder.with_name(f".{folder.name}.lock"), os.O_CREAT | os.O_RDWR, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        locked = False
+        for pause in (0.2, 0.0):  # whoever only looks holds it for a moment
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked = True
+                break
+            except BlockingIOError:
+                time.sleep(pause)
+        yield locked
     finally:
         os.close(handle)
