@@ -160,9 +160,11 @@ def test_a_stream_that_somebody_has_to_look_at_is_not_started(
 
 
 def test_a_topic_is_said_in_the_graph_and_refused_by_an_engine_without(
-    config: Settings, instance: dg.DagsterInstance
+    config: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    topic = {"servers": "127.0.0.1:9", "topic": "orders", "options": {"sasl.password": "hidden"}}
+    monkeypatch.setenv("SHOP_PASSWORD", "hidden")
+    options = {"sasl.password": "{{ env.SHOP_PASSWORD }}"}
+    topic = {"servers": "127.0.0.1:9", "topic": "orders", "options": options}
     shop = Shop(config, instance, {"kafka": topic})
     graph = shop.definitions.resolve_asset_graph()
     [source] = graph.get(dg.AssetKey(["shop", "orders"])).parent_keys
