@@ -184,19 +184,24 @@ def stream_job(streamed: Streamed) -> dg.JobDefinition:
     ) -> None:
         said = config.stop_after_seconds
         last = streamed.stop_after_seconds if said is None else said
-        ends_at = None if last is None else time.monotonic() + last
+        begun_at: float | None = None
         # Micro-batches come in a thread of Spark; events are written in this one.
         done: SimpleQueue[ingest.IngestResult] = SimpleQueue()
 
         def go_on() -> bool:
+            nonlocal begun_at
+            # To start Spark does not count.
+            begun_at = begun_at or time.monotonic()
             for result in _drained(done):
                 context.log_event(_materialization(streamed, lakeops, result))
-            return ends_at is None or time.monotonic() < ends_at
+            return last is None or time.monotonic() < begun_at + last
 
-        result = streamed.take_in(
-            lakeops, context.run_id, context.log.info, go_on=go_on, each=done.put
-        )
-        go_on()
+        try:
+            result = streamed.take_in(
+                lakeops, context.run_id, context.log.info, go_on=go_on, each=done.put
+            )
+        finally:  # also when the run is terminated
+            go_on()
         context.add_output_metadata({**ingest_metadata(result), "reason": result.reason})
 
     @dg.job(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,6 +114,31 @@ def test_a_continuous_stream_is_a_job_whose_batches_are_materializations(
     wanted = shop.tick("refresh")
     assert isinstance(wanted, dg.RunRequest)
     assert wanted.asset_selection == [dg.AssetKey(["shop", "features"])]
+
+
+def test_a_stream_that_was_terminated_stays_off(
+    config: Settings, instance: dg.DagsterInstance
+) -> None:
+    shop = Shop(config, instance, {"trigger": "continuous", "every": "1 second"})
+    shop.drop("a.csv", "1,5")
+    key = dg.AssetKey(["shop", "orders"])
+
+    def terminate() -> None:
+        """Do what the button in the UI does, once something has come."""
+        while instance.get_latest_materialization_event(key) is None:
+            time.sleep(0.1)
+        instance.report_run_canceling(instance.get_runs()[0])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    watching = threading.Thread(target=terminate)
+    watching.start()
+    done = shop.run("shop_orders_stream", raise_on_error=False)
+    watching.join()
+    assert not done.success
+    [run] = instance.get_runs()
+    assert run.status == dg.DagsterRunStatus.CANCELED
+    assert "was stopped" in skipped(shop.tick("shop_orders_stream"))
+    assert shop.ids() == [1]
 
 
 def test_what_keeps_a_stream_running_looks_at_the_stream(

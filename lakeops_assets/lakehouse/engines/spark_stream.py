@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 FILE = "path string, modificationTime timestamp, length bigint, content binary"
 # How often whoever waits is asked whether to go on.
-LOOK_SECONDS = 1
+LOOK_SECONDS = 0.5
 CONNECTOR = "org.apache.spark_spark-sql-kafka"
 # Spark 4.1.1 fails when it reports on a micro-batch of a topic that comes again after a kill,
 # behind the commit of that micro-batch (SPARK-55271): another start goes on with the next one.
@@ -91,8 +92,11 @@ def _run(
     except PySparkException as error:
         raise LakehouseError(f"the stream cannot be started: {first_lines(error)}") from error
     try:
-        while not query.awaitTermination(LOOK_SECONDS) and go_on():
-            pass
+        # Not in one long call: when a signal comes, Spark's Python calls it in the middle of it.
+        while query.isActive and go_on():
+            time.sleep(LOOK_SECONDS)
+        if not query.isActive:
+            query.awaitTermination()  # raises what ended it
     except StreamingQueryException as error:
         if handler.failure is not None:
             raise handler.failure from None
