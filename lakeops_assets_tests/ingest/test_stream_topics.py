@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -13,8 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from contracted import aside
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from kafka_broker import broker
-from landing import NOW, Landing, landing
+from landing import NOW, TABLE, Landing, landing
 
 from lakeops_assets.ingest import Column, IngestError, Topic
 from lakeops_assets.ingest.records import ingest_records
@@ -195,6 +198,29 @@ def test_a_micro_batch_that_overlaps_brings_what_is_new(config: Settings, tmp_pa
         "kafka:orders/0/2-2",
         "kafka:orders/1/0-0",
     ]
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9), st.integers(0, 1)), max_size=4))
+def test_whatever_comes_again_each_record_is_there_once(
+    config: Settings, tmp_path_factory: pytest.TempPathFactory, windows: list[tuple[int, int, int]]
+) -> None:
+    """Micro-batches that go back and on by any number of records, as after kills."""
+    place, lakehouse = fed(config, tmp_path_factory.mktemp("in"))
+    shutil.rmtree(lakehouse.root, ignore_errors=True)
+    ends = [0, 0]
+    for back, on, partition in windows:
+        start = max(ends[partition] - back, 0)
+        ends[partition] = max(ends[partition], start + on)
+        values = (f'{{"id": {1000 * partition + i}}}'.encode() for i in range(start, start + on))
+        again = records(*values, partition=partition, first=start)
+        ingest_records(lakehouse, place.spec, again, now=NOW)
+    if lakehouse.exists(TABLE):
+        assert place.ids() == [1000 * p + i for p in (0, 1) for i in range(ends[p])]
+    else:
+        assert ends == [0, 0]
 
 
 def test_names_that_differ_in_their_case_alone_are_one_column(
