@@ -13,7 +13,7 @@ setup(
             "defs/**/*.yaml",
             "defs/**/*.sql",
             "commands/*.yaml",
-            "lakehouse/engines/spark_jars.txt",
+            "lakehouse/engines/spark*_jars.txt",
             "components/templates/**/*",
             "monitoring/report/*.jinja",
         ],

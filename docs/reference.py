@@ -60,14 +60,20 @@ def _capabilities() -> str:
 def _section(name: str) -> str:
     component = getattr(components, name)
     doc = re.sub(r"\s*\n\s*", " ", (component.__doc__ or "").strip()).strip()
-    nested = [m for f in component.model_fields.values() for m in _models(f.annotation)]
-    tables = [_table(component.model_fields)]
-    for model in dict.fromkeys(nested):
-        user = next(n for n, f in component.model_fields.items() if model in _models(f.annotation))
-        several = get_origin(component.model_fields[user].annotation) is list
-        title = f"Each of `{user}`" if several else f"`{user}`"
-        tables.append(f"{title}:\n\n{_table(model.model_fields)}")
+    tables = [_table(component.model_fields), *_nested(component.model_fields)]
     return f"## {name}\n\n{doc}\n\n" + "\n".join(tables)
+
+
+def _nested(fields: dict[str, Any], within: str = "") -> list[str]:
+    """Return a table for each model that fields hold, and for those that they hold."""
+    tables = []
+    for model in dict.fromkeys(m for f in fields.values() for m in _models(f.annotation)):
+        user = next(n for n, f in fields.items() if model in _models(f.annotation))
+        several = get_origin(fields[user].annotation) is list
+        title = f"Each of `{within}{user}`" if several else f"`{within}{user}`"
+        tables.append(f"{title}:\n\n{_table(model.model_fields)}")
+        tables += _nested(model.model_fields, f"{within}{user}.")
+    return tables
 
 
 def _table(fields: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from lakeops_assets.components.names import ON_REQUEST
 from lakeops_assets.components.products import load_products
 from lakeops_assets.components.refresh import refresh_sensor
 from lakeops_assets.components.resources import LakeopsResource
+from lakeops_assets.components.streaming import packages
 
 # ComponentTree works from a wheel, where load_from_defs_folder misses a pyproject.toml; it is
 # public and still marked as beta. So are checks that evaluate several gates together.
@@ -32,11 +33,12 @@ def defs() -> dg.Definitions:
     settings.switch_off_telemetry()
     config = settings.load()
     products = with_costs(with_databricks(local_products(config)))
+    needed = packages(spec.metadata for spec in _specs(products))
     groups = sorted({spec.group_name or "default" for spec in _specs(products)})
     return dg.Definitions.merge(
         products,
         dg.Definitions(
-            resources={"lakeops": LakeopsResource.from_settings(config)},
+            resources={"lakeops": LakeopsResource.from_settings(config, needed)},
             # The steps of a run share its process: a step costs milliseconds instead of the
             # seconds in which a process of its own would import everything again.
             executor=dg.in_process_executor,

@@ -59,6 +59,8 @@ class SparkOptions:
             (`DATABRICKS_RUNTIME_VERSION` is set there).
         confs: Further settings of the session (`LAKEOPS_SPARK_CONF`, `key=value;key=value`).
         java_home: Java of a local Spark (`JAVA_HOME`); the one on `PATH` when empty.
+        packages: What a local session has beside Delta; `kafka` is there to be had. It follows
+            from the products, not from the environment.
     """
 
     remote: str = ""
@@ -68,6 +70,7 @@ class SparkOptions:
     on_databricks: bool = False
     confs: tuple[tuple[str, str], ...] = ()
     java_home: str = ""
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,11 @@ class Settings:
     def landing_root(self) -> Path:
         """Folder that producers drop files into: `<landing>/<product>/<table>`."""
         return self.landing_folder or self.home / "landing"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints of streams, one folder per table and source."""
+        return self.home / "checkpoints"
 
     @property
     def mlflow_root(self) -> Path:

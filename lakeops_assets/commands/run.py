@@ -24,6 +24,7 @@ from lakeops_assets.components.staleness import (
     stale_assets,
     with_downstream,
 )
+from lakeops_assets.components.streaming import packages
 from lakeops_assets.definitions import defs as build_definitions
 from lakeops_assets.processes import is_running
 from lakeops_assets.settings import Settings
@@ -109,7 +110,9 @@ def run(
         for k in graph.toposorted_asset_keys
         if is_kept_up_to_date(graph, k) and graph.get(k).group_name in chosen
     ]
-    lakeops = LakeopsResource.from_settings(settings)
+    # What is asked here may start the session of Spark that the assets then find.
+    needed = packages(graph.get(k).metadata for k in graph.toposorted_asset_keys)
+    lakeops = LakeopsResource.from_settings(settings, needed)
     outcomes: dict[dg.AssetKey, AssetOutcome] = {}
     run_ids: list[str] = []
     blocked: list[str] = []

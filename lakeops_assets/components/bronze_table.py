@@ -13,6 +13,7 @@ from lakeops_assets.components.contract_checks import (
     contract_metadata,
     screen_of,
 )
+from lakeops_assets.components.durations import seconds
 from lakeops_assets.components.engine import OnEngine
 from lakeops_assets.components.metadata import table_result
 from lakeops_assets.components.names import (
@@ -25,6 +26,15 @@ from lakeops_assets.components.names import (
 )
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
+from lakeops_assets.components.streaming import (
+    Streamed,
+    StreamModel,
+    ingest_metadata,
+    stream_job,
+    stream_sensor,
+    topic_metadata,
+)
+from lakeops_assets.contracts import Contract
 
 
 class ColumnModel(dg.Model, dg.Resolvable):
@@ -44,7 +54,8 @@ class BronzeTable(OnEngine, dg.Component, dg.Model, dg.Resolvable):
     """Ingests the files of a landing folder into a Delta table, each file exactly once.
 
     The table keeps every row as it arrived, with the columns `_source_file`, `_ingested_at`,
-    `_batch_id` and `_rescued_data` behind it. A sensor watches the folder. With a contract,
+    `_batch_id` and `_rescued_data` behind it. A sensor watches the folder. With `stream`, files
+    come in small batches as they arrive, or records of a topic do. With a contract,
     `contracts/<table>.yaml`, rows that break it wait in `<table>_quarantine`.
     """
 
@@ -81,6 +92,9 @@ class BronzeTable(OnEngine, dg.Component, dg.Model, dg.Resolvable):
     interval_seconds: int = Field(
         default=30, description="How often the sensor looks for new files."
     )
+    stream: StreamModel | None = Field(
+        default=None, description="Feeds the table by a stream; by batches when empty."
+    )
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
@@ -96,13 +110,16 @@ class BronzeTable(OnEngine, dg.Component, dg.Model, dg.Resolvable):
         spec = self.ingest_spec(product, config)
         contract = contract_beside(context.path, self.table, columns=[c.name for c in self.columns])
 
-        landing = dg.AssetSpec(
-            landing_key,
-            description=f"Files that arrive in the landing folder of `{self.table}`.",
-            group_name=product,
-            kinds={"source", self.format},
-            metadata={"dagster/uri": str(spec.landing), LAYER: "landing"},
+        code_version = digest(
+            spec.columns,
+            spec.schema_policy,
+            spec.format if spec.topic is None else spec.topic.format,
+            spec.delimiter,
+            spec.null_values,
+            contract_digest(contract),
         )
+        streamed = self._streamed(key, spec, contract, code_version)
+        landing, source = self._source(landing_key, spec)
 
         @dg.asset(
             key=key,
@@ -110,46 +127,109 @@ class BronzeTable(OnEngine, dg.Component, dg.Model, dg.Resolvable):
             group_name=product,
             kinds={"bronze", "deltalake"},
             description=self.description or f"Every row of `{self.table}` as it arrived.",
-            code_version=digest(
-                spec.columns,
-                spec.schema_policy,
-                spec.format,
-                spec.delimiter,
-                spec.null_values,
-                contract_digest(contract),
-            ),
+            code_version=code_version,
             metadata={
                 TABLE_NAME: str(spec.table),
                 LAYER: "bronze",
-                LANDING: str(spec.landing),
-                FILES: {"format": spec.format, "pattern": spec.glob, "delimiter": spec.delimiter},
+                **source,
                 **contract_metadata(contract),
             },
         )
         def bronze(
             context: dg.AssetExecutionContext, lakeops: LakeopsResource
         ) -> dg.MaterializeResult:
-            result = ingest.ingest(
-                lakeops.lakehouse(self.engine),
-                spec,
-                now=lakeops.now(),
-                progress=context.log.info,
-                screen=screen_of(contract, lakeops, context.run_id),
-            )
+            if streamed is not None:
+                result = streamed.take_in(lakeops, context.run_id, context.log.info)
+            else:
+                result = ingest.ingest(
+                    lakeops.lakehouse(self.engine),
+                    spec,
+                    now=lakeops.now(),
+                    progress=context.log.info,
+                    screen=screen_of(contract, lakeops, context.run_id),
+                )
             metadata = ingest_metadata(result)
             context.log_event(dg.AssetObservation(landing_key, metadata=metadata))
             return table_result(lakeops, spec.table, result.commit, metadata=metadata)
 
+        jobs = [stream_job(streamed)] if streamed is not None and self._continuous else []
+        keepers = [stream_sensor(streamed, job) for job in jobs if streamed is not None]
+        return dg.Definitions(
+            assets=[landing, bronze],
+            asset_checks=contract_checks(key, spec.table, contract),
+            jobs=jobs,
+            sensors=[self._sensor(key, spec, streamed), *keepers],
+        )
+
+    @property
+    def _continuous(self) -> bool:
+        return self.stream is not None and self.stream.trigger == "continuous"
+
+    def _streamed(
+        self,
+        key: dg.AssetKey,
+        spec: ingest.IngestSpec,
+        contract: Contract | None,
+        code_version: str,
+    ) -> Streamed | None:
+        """Return how the table is fed by a stream; None when batches feed it."""
+        if self.stream is None:
+            return None
+        ends = seconds(self.stream.stop_after) if self.stream.stop_after else None
+        return Streamed(key, spec, self.stream.spec(), contract, code_version, ends, self.engine)
+
+    def _source(
+        self, key: dg.AssetKey, spec: ingest.IngestSpec
+    ) -> tuple[dg.AssetSpec, dict[str, Any]]:
+        """Return the asset that stands for what feeds the table, and what the table says of it."""
+        topic = spec.topic
+        if topic is not None:
+            about = topic_metadata(topic)
+            asset = dg.AssetSpec(
+                key,
+                description=f"Records of the topic `{topic.topic}`.",
+                group_name=spec.table.schema,
+                kinds={"source", "kafka"},
+                metadata={**about, LAYER: "landing"},
+            )
+            return asset, dict(about)
+        asset = dg.AssetSpec(
+            key,
+            description=f"Files that arrive in the landing folder of `{self.table}`.",
+            group_name=spec.table.schema,
+            kinds={"source", self.format},
+            metadata={"dagster/uri": str(spec.landing), LAYER: "landing"},
+        )
+        files = {"format": spec.format, "pattern": spec.glob, "delimiter": spec.delimiter}
+        return asset, {LANDING: str(spec.landing), FILES: files}
+
+    def _sensor(
+        self, key: dg.AssetKey, spec: ingest.IngestSpec, streamed: Streamed | None
+    ) -> dg.SensorDefinition:
+        """Return the sensor that starts the asset; `lakeops run` asks it as well.
+
+        It is off where a continuous stream has a sensor of its own, and for a topic, which would
+        have to be read to know whether there is something new.
+        """
+        on = spec.topic is None and not self._continuous
+        status = dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED
+        when = "files arrive in the landing folder" if spec.topic is None else "it is time to look"
+
         @dg.sensor(
-            name=f"{product}_{self.table}_landing",
+            name=f"{'_'.join(key.path)}_landing",
             target=[key],
             minimum_interval_seconds=self.interval_seconds,
-            default_status=dg.DefaultSensorStatus.RUNNING,
-            description=f"Starts a run when files arrive in the landing folder of `{self.table}`.",
+            default_status=status,
+            description=f"Starts a run when {when} of `{self.table}`.",
         )
         def landed(
             context: dg.SensorEvaluationContext, lakeops: LakeopsResource
         ) -> dg.RunRequest | dg.SkipReason:
+            if streamed is not None and streamed.running(lakeops):
+                return dg.SkipReason("a stream takes in what arrives")
+            if spec.topic is not None:
+                because = f"what is new in the topic {spec.topic.topic} shows when it is read"
+                return dg.RunRequest(asset_selection=[key], tags={"lakeops/because": because})
             files = ingest.pending(lakeops.lakehouse(), spec, now=lakeops.now())
             if not files:
                 return dg.SkipReason(f"no new files in {spec.landing}")
@@ -160,11 +240,7 @@ class BronzeTable(OnEngine, dg.Component, dg.Model, dg.Resolvable):
                 tags={"lakeops/because": f"{len(files)} new files, first {files[0].path}"},
             )
 
-        return dg.Definitions(
-            assets=[landing, bronze],
-            asset_checks=contract_checks(key, spec.table, contract),
-            sensors=[landed],
-        )
+        return landed
 
     def ingest_spec(self, product: str, config: settings.Settings) -> ingest.IngestSpec:
         """Return what the ingest room needs to know."""
@@ -180,25 +256,6 @@ class BronzeTable(OnEngine, dg.Component, dg.Model, dg.Resolvable):
             description=self.description,
             settle_seconds=self.settle_seconds,
             max_files_per_batch=self.max_files_per_batch,
+            topic=self.stream.topic() if self.stream is not None else None,
             **options,
         )
-
-
-def ingest_metadata(result: ingest.IngestResult) -> dict[str, Any]:
-    """Return what an ingest did; each number is plotted over time."""
-    metadata: dict[str, Any] = {
-        "files_ingested": result.count("ingested"),
-        "files_rejected": result.count("rejected"),
-        "files_deferred": result.count("deferred"),
-        "files_duplicate": result.count("duplicate"),
-        "rows_discarded": result.discarded_rows,
-        "rows_rescued": result.rescued_rows,
-        "rows_quarantined": result.quarantined_rows,
-    }
-    refused = [f for f in result.files if f.status not in ("ingested", "deferred")]
-    if refused:
-        lines = [f"| `{f.path}` | {f.status} | {f.reason} |" for f in refused[:20]]
-        metadata["refused_files"] = dg.MetadataValue.md(
-            "\n".join(["| file | status | reason |", "| --- | --- | --- |", *lines])
-        )
-    return metadata

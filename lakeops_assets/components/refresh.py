@@ -6,12 +6,14 @@ from lakeops_assets.components.names import LAYER, digest
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.staleness import AssetGraph, input_versions, stale_assets
 
-IN_PROGRESS = [
+WAITING = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
 ]
+IN_PROGRESS = [*WAITING, dg.DagsterRunStatus.STARTED]
+# Tag of a run that streams into a bronze table for a long time, and makes nothing else.
+STREAM = "lakeops/stream"
 
 
 def refresh_sensor(interval_seconds: int = 30) -> dg.SensorDefinition:
@@ -82,4 +84,6 @@ def refreshable(
 
 
 def _selects(run: dg.DagsterRun, keys: dict[dg.AssetKey, str]) -> bool:
+    if STREAM in run.tags:
+        return False
     return run.asset_selection is None or bool(run.asset_selection & keys.keys())

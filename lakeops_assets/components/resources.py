@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,12 +50,21 @@ class LakeopsResource(dg.ConfigurableResource):
     spark_remote: str = Field(default="", description="Spark Connect server; local when empty.")
     spark_memory: str = Field(default=SparkOptions.memory, description="Memory of a local Spark.")
     spark_conf: dict[str, str] = Field(default={}, description="Further settings of Spark.")
+    spark_packages: list[str] = Field(
+        default=[],
+        description="What a local Spark has beside Delta: kafka, if a product needs it.",
+    )
 
     _meter: Meter = PrivateAttr(default_factory=Meter)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> LakeopsResource:
-        """Return the resource that the settings describe."""
+    def from_settings(cls, settings: Settings, packages: Sequence[str] = ()) -> LakeopsResource:
+        """Return the resource that the settings describe.
+
+        Args:
+            settings: The settings.
+            packages: What a local Spark needs beside Delta, for the products that are loaded.
+        """
         return cls(
             project=str(settings.project),
             home=str(settings.home),
@@ -74,6 +84,7 @@ class LakeopsResource(dg.ConfigurableResource):
             spark_remote=settings.spark.remote,
             spark_memory=settings.spark.memory,
             spark_conf=dict(settings.spark.confs),
+            spark_packages=list(packages),
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -104,6 +115,7 @@ class LakeopsResource(dg.ConfigurableResource):
                 remote=self.spark_remote,
                 memory=self.spark_memory,
                 confs=tuple(self.spark_conf.items()),
+                packages=tuple(self.spark_packages),
             ),
             landing_folder=Path(self.landing) if self.landing else None,
             unity_catalog=self.unity_catalog,

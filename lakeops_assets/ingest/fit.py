@@ -70,8 +70,21 @@ def widen(one: str, other: str) -> str:
     return "double" if {one, other} <= numbers else "string"
 
 
-def fit(staged: Staged, columns: Sequence[Column], policy: SchemaPolicy, target: Path) -> Fitted:
+def fit(
+    staged: Staged,
+    columns: Sequence[Column],
+    policy: SchemaPolicy,
+    target: Path,
+    keep: Sequence[str] = (),
+) -> Fitted:
     """Write a staged file with exactly the columns of the table and `_rescued_data`.
+
+    Args:
+        staged: The file.
+        columns: Columns of the table.
+        policy: What happens to what does not fit.
+        target: The file to write.
+        keep: Columns of the staged file that are passed on as they are, beside its own.
 
     Raises:
         RejectedFileError: Under `freeze`, a column is missing or unknown or a value does not fit;
@@ -92,7 +105,8 @@ def fit(staged: Staged, columns: Sequence[Column], policy: SchemaPolicy, target:
         values, problems = _expressions(connection, staged, wanted, unknown)
         rescued = _rescued(problems, has_extra=staged.text and _has_extra(connection))
         connection.execute(
-            f"CREATE VIEW fitted AS SELECT {', '.join(values)}, {rescued} AS _rescued_data "
+            f"CREATE VIEW fitted AS SELECT {', '.join([*values, *map(_name, keep)])}, "
+            f"{rescued} AS _rescued_data "
             "FROM staged"
         )
         counts = connection.execute(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Outcome: TypeAlias = Literal["ingested", "rejected", "duplicate", "changed", "deferred"]
 # Writer of the bronze table, and key of what it records with its commits.
 APP_ID = "ingest"
+# Records of a partition of a topic, in place of a file: `kafka:<topic>/<partition>/<first>-<last>`.
+RECORDS = "kafka:"
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,11 @@ class FileOutcome:
     """What became of one file.
 
     Attributes:
-        path: Relative to the landing folder.
+        path: Relative to the landing folder; of a topic, `kafka:<topic>/<partition>/<first>-<last>`
+            with the offsets of records that came together.
         size: Bytes.
-        modified_at: Time of its last change.
-        sha256: Hash of its bytes; empty when it could not be read.
+        modified_at: Time of its last change, or of the newest record.
+        sha256: Hash of its bytes; empty when it could not be read, and for records.
         status: `ingested`; `rejected`: cannot be read or breaks the schema policy; `duplicate`:
             the same bytes came under another name; `changed`: the name came before with other
             bytes; `deferred`: still being written, looked at again the next time.
@@ -93,6 +96,21 @@ def batches(lakehouse: Lakehouse, table: TableName) -> dict[str, int]:
         f"SELECT path, batch_id FROM {ledger} WHERE table_name = '{table}' AND status = 'ingested'"
     )
     return {row["path"]: row["batch_id"] for row in rows.read_all().to_pylist()}
+
+
+def ends(lakehouse: Lakehouse, table: TableName) -> dict[tuple[str, int], int]:
+    """Return topic and partition -> offset of the last record that a table has taken in."""
+    ledger = ledger_table(table.catalog)
+    if not lakehouse.exists(ledger):
+        return {}
+    rows = lakehouse.query(
+        "SELECT split_part(path, '/', 1) AS topic, split_part(path, '/', 2) AS number, "
+        "max(CAST(split_part(split_part(path, '/', 3), '-', 2) AS BIGINT)) AS last "
+        f"FROM {ledger} WHERE table_name = '{table}' AND path LIKE '{RECORDS}%' "
+        "AND status = 'ingested' GROUP BY 1, 2"
+    )
+    found = rows.read_all().to_pylist()
+    return {(r["topic"].removeprefix(RECORDS), int(r["number"])): r["last"] for r in found}
 
 
 def next_batch(lakehouse: Lakehouse, table: TableName) -> int:

@@ -17,6 +17,13 @@ PROVENANCE = {
     "_batch_id": "Batch that brought the row; one Delta commit.",
     "_rescued_data": "What did not fit its column, as JSON; null when everything did.",
 }
+TOPIC_PROVENANCE = {
+    "_topic": "Topic that the row came from.",
+    "_partition": "Partition of the topic.",
+    "_offset": "Offset of the record in its partition.",
+    "_timestamp": "Time of the record.",
+    "_key": "Key of the record, as text.",
+}
 NESTED = ("array", "map", "struct")
 
 
@@ -40,8 +47,29 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Topic:
+    """A topic of Kafka that feeds a table instead of a folder.
+
+    Attributes:
+        servers: Addresses of brokers, `host:port,host:port`.
+        topic: Name of the topic.
+        format: What a record is: a JSON object, or one line of csv with the declared columns.
+        starting: Where the first start begins: `earliest` or `latest`.
+        max_records: About the most records of one micro-batch.
+        options: Further settings of Kafka's client, such as `security.protocol`.
+    """
+
+    servers: str
+    topic: str
+    format: Literal["json", "csv"] = "json"
+    starting: Literal["earliest", "latest"] = "earliest"
+    max_records: int = 10_000
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class IngestSpec:
-    """A bronze table and the folder that feeds it.
+    """A bronze table and the folder or topic that feeds it.
 
     Attributes:
         table: Where the rows go.
@@ -62,6 +90,9 @@ class IngestSpec:
         description: Description of the table.
         settle_seconds: Files modified within so many seconds are left for the next time.
         max_files_per_batch: Most files of one commit.
+        topic: Topic of Kafka that the rows come from; the folder when None. A record that is not
+            of the topic's format goes to `_rescued_data` under `evolve`, is left out under
+            `discard_row`, and ends the stream under `freeze`: a topic has no file to reject.
     """
 
     table: TableName
@@ -75,6 +106,7 @@ class IngestSpec:
     description: str = ""
     settle_seconds: int = 0
     max_files_per_batch: int = 1000
+    topic: Topic | None = None
 
     def __post_init__(self) -> None:
         for option, allowed in (
@@ -90,13 +122,23 @@ class IngestSpec:
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise IngestError(f"{self.table} declares the column {', '.join(twice)} twice")
-        reserved = [n for n in names if n in PROVENANCE]
+        reserved = [n for n in names if n in self.provenance]
         if reserved:
             raise IngestError(f"{', '.join(reserved)} of {self.table} is a provenance column")
         if self.max_files_per_batch < 1:
             raise IngestError(f"max_files_per_batch of {self.table} must be at least 1")
+        if self.topic is not None and self.topic.format == "csv" and not self.columns:
+            raise IngestError(
+                f"the records of {self.table} are lines of csv, which do not name their columns: "
+                "declare them"
+            )
         for column in self.columns:
             duckdb_type(column.type, f"{self.table}.{column.name}")
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Columns that tell where a row came from, and what they mean."""
+        return {**PROVENANCE, **(TOPIC_PROVENANCE if self.topic is not None else {})}
 
     @property
     def glob(self) -> str:

@@ -108,7 +108,7 @@ def _csv(source: Path, spec: IngestSpec) -> tuple[pa.Schema, Iterator[pa.RecordB
         ragged.append(row.text)
         return "skip"
 
-    schema = pa.schema([*((n, pa.string()) for n in names), (EXTRA, _extra_type())])
+    schema = pa.schema([*((n, pa.string()) for n in names), (EXTRA, extra_type())])
     reader = arrow_csv.open_csv(
         source,
         read_options=arrow_csv.ReadOptions(block_size=CSV_BLOCK, use_threads=False),
@@ -126,16 +126,16 @@ def _csv(source: Path, spec: IngestSpec) -> tuple[pa.Schema, Iterator[pa.RecordB
 
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in reader:
-            nothing = pa.nulls(batch.num_rows, _extra_type())
+            nothing = pa.nulls(batch.num_rows, extra_type())
             yield pa.RecordBatch.from_arrays([*batch.columns, nothing], schema=schema)
         if ragged:
-            rows = [_ragged(line, names, spec) for line in ragged]
+            rows = [ragged_row(line, names, spec) for line in ragged]
             yield pa.RecordBatch.from_pylist(rows, schema=schema)
 
     return schema, batches()
 
 
-def _ragged(line: str, names: list[str], spec: IngestSpec) -> dict[str, Any]:
+def ragged_row(line: str, names: list[str], spec: IngestSpec) -> dict[str, Any]:
     """Return a row with too few or too many cells: the missing are null, the others extra."""
     cells = next(csv.reader([line], delimiter=spec.delimiter), [])
     values = [None if cell in spec.null_values else cell for cell in cells]
@@ -144,7 +144,8 @@ def _ragged(line: str, names: list[str], spec: IngestSpec) -> dict[str, Any]:
     return {**row, EXTRA: list(over.items()) or None}
 
 
-def _extra_type() -> pa.DataType:
+def extra_type() -> pa.DataType:
+    """Return the type of `EXTRA`."""
     import pyarrow as pa
 
     return pa.map_(pa.string(), pa.string())
@@ -167,7 +168,7 @@ def _json(source: Path, spec: IngestSpec) -> tuple[pa.Schema, Iterator[pa.Record
     def batches() -> Iterator[pa.RecordBatch]:
         rows: list[dict[str, str | None]] = []
         for row in _objects(source):
-            rows.append({name: _text(value) for name, value in row.items()})
+            rows.append({name: as_text(value) for name, value in row.items()})
             if len(rows) == BATCH_ROWS:
                 yield pa.RecordBatch.from_pylist(rows, schema=schema)
                 rows = []
@@ -204,7 +205,8 @@ def _object(row: Any, where: str) -> dict[str, Any]:
     return row
 
 
-def _text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
+    """Return a value of JSON as a cell; what is nested stays JSON."""
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -17,6 +17,7 @@ from lakeops_assets.lakehouse.engines.protocol import (
     TableAt,
     Transaction,
 )
+from lakeops_assets.lakehouse.engines.streams import FilesOf, RecordsOf
 from lakeops_assets.lakehouse.errors import (
     ConcurrentWriteError,
     LakehouseError,
@@ -43,6 +44,7 @@ __all__ = [
     "CommitInfo",
     "ConcurrentWriteError",
     "Engine",
+    "FilesOf",
     "Lakehouse",
     "LakehouseError",
     "LockedVersionError",
@@ -54,6 +56,7 @@ __all__ = [
     "Mapped",
     "Query",
     "QueryError",
+    "RecordsOf",
     "SchemaError",
     "Source",
     "TableAt",

@@ -37,7 +37,7 @@ def process(place: Landing, body: str) -> subprocess.Popen[str]:
 
 
 KILLED = {
-    "before the table": "room._create = die",
+    "before the table": "sys.modules['lakeops_assets.ingest.commit'].create = die",
     "before the rows": "Lakehouse.append = die",
     "between rows and ledger": "room.record = die",
     "after the ledger": """

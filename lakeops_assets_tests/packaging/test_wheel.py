@@ -44,6 +44,8 @@ def test_the_wheel_ships_yaml_sql_and_templates(wheel: Path) -> None:
         "lakeops_assets/defs/churn/features.sql",
         "lakeops_assets/components/templates/defs.yaml.template",
         "lakeops_assets/components/templates/features.sql.template",
+        "lakeops_assets/lakehouse/engines/spark_jars.txt",
+        "lakeops_assets/lakehouse/engines/spark_kafka_jars.txt",
         "lakeops_assets/py.typed",
     } <= names
     assert not [n for n in names if n.startswith("lakeops_assets_tests")]

@@ -6,7 +6,7 @@ read them; tables of others that have them are read by delta-rs' own scan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakeops_assets.lakehouse.engines.arrow import Counted, as_reader, conform
@@ -47,6 +47,7 @@ from lakeops_assets.lakehouse.engines.protocol import (
     TableAt,
     Transaction,
 )
+from lakeops_assets.lakehouse.engines.streams import RecordsOf, StreamOf
 from lakeops_assets.lakehouse.errors import (
     ConcurrentWriteError,
     SchemaError,
@@ -74,6 +75,11 @@ class DuckDBEngine(DeltaLog):
         streaming_ingest=Capability(
             available=False, reason="files are ingested in micro-batches; no stream stays open"
         ),
+        topics=Capability(
+            available=False,
+            reason="DuckDB has no client of Kafka; set LAKEOPS_ENGINE=spark, or let the producer "
+            "or a connector write files into the landing folder",
+        ),
         distributed=Capability(available=False, reason="DuckDB runs in this process"),
     )
 
@@ -99,6 +105,20 @@ class DuckDBEngine(DeltaLog):
                 connection.close()
 
         return pa.RecordBatchReader.from_batches(result.schema, batches())
+
+    def stream(
+        self,
+        source: StreamOf,
+        handle: Callable[[pa.Table], None],
+        *,
+        checkpoint: str,
+        every_seconds: float | None = None,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Say why there is no stream."""
+        there = self.capabilities
+        lacks = there.topics if isinstance(source, RecordsOf) else there.streaming_ingest
+        raise UnsupportedError(f"the engine {self.name} has no streams: {lacks.reason}")
 
     # Writing
 

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
+from lakeops_assets.lakehouse.engines.streams import StreamOf
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -183,6 +185,7 @@ class Capabilities:
         deletion_vectors: Tables that carry deletion vectors can be read.
         column_mapping: Tables with mapped column names can be read.
         streaming_ingest: Files can be ingested by a long-running stream.
+        topics: Records of a topic of Kafka can be ingested.
         distributed: Work is spread over several machines.
     """
 
@@ -191,6 +194,7 @@ class Capabilities:
     deletion_vectors: Capability
     column_mapping: Capability
     streaming_ingest: Capability
+    topics: Capability
     distributed: Capability
 
 
@@ -250,6 +254,32 @@ class Engine(Protocol):
 
     def query(self, query: Query) -> pa.RecordBatchReader:
         """Run a query and stream its result."""
+        ...
+
+    def stream(
+        self,
+        source: StreamOf,
+        handle: Callable[[pa.Table], None],
+        *,
+        checkpoint: str,
+        every_seconds: float | None = None,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Hand what arrives to a function, one micro-batch after the other, until the end.
+
+        A micro-batch that was not handled to its end comes again when the stream is started again
+        with the same checkpoint; the function has to know what it has done.
+
+        Args:
+            source: What is streamed.
+            handle: Takes a micro-batch; what it raises ends the stream, and is raised here.
+            checkpoint: Folder that remembers how far the stream is.
+            every_seconds: How often it looks for more; None ends it when what is there is handled.
+            go_on: Asked about once a second, in the thread of the caller; no ends the stream.
+
+        Raises:
+            UnsupportedError: `capabilities` says that it cannot.
+        """
         ...
 
     # Writing

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -41,6 +41,8 @@ from lakeops_assets.lakehouse.engines.spark_query import (
 )
 from lakeops_assets.lakehouse.engines.spark_session import open_session
 from lakeops_assets.lakehouse.engines.spark_stage import rows_of, staged
+from lakeops_assets.lakehouse.engines.spark_stream import require_streaming, run_stream
+from lakeops_assets.lakehouse.engines.streams import StreamOf
 from lakeops_assets.lakehouse.errors import ConcurrentWriteError, UnsupportedError
 from lakeops_assets.lakehouse.statements import parse_select, quote
 from lakeops_assets.settings import SparkOptions
@@ -70,6 +72,7 @@ class SparkEngine(DeltaLog):
         deletion_vectors=Capability(available=True),
         column_mapping=Capability(available=True),
         streaming_ingest=Capability(available=True),
+        topics=Capability(available=True),
         distributed=Capability(available=True),
     )
 
@@ -86,6 +89,26 @@ class SparkEngine(DeltaLog):
     def query(self, query: Query) -> pa.RecordBatchReader:
         """Run a query and stream its result."""
         return to_batches(run_query(self.session, query), query.inputs, query.sql)
+
+    def stream(
+        self,
+        source: StreamOf,
+        handle: Callable[[pa.Table], None],
+        *,
+        checkpoint: str,
+        every_seconds: float | None = None,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Hand what arrives to a function, one micro-batch after the other, until the end."""
+        require_streaming(self._options, source)
+        run_stream(
+            self.session,
+            source,
+            handle,
+            checkpoint=checkpoint,
+            every_seconds=every_seconds,
+            go_on=go_on,
+        )
 
     # Writing
 

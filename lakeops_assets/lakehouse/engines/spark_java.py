@@ -19,6 +19,8 @@ from lakeops_assets.lakehouse.errors import UnsupportedError
 # 23 without an option; on them no session starts.
 OLDEST_JAVA, NEWEST_JAVA = 17, 22
 PINNED = Path(__file__).with_name("spark_jars.txt")
+# What a session has only when a product needs it.
+PACKAGES = {"kafka": Path(__file__).with_name("spark_kafka_jars.txt")}
 INSTALL = "install the package with its extra: pip install 'lakeops-assets[spark]'"
 
 
@@ -185,7 +187,7 @@ def find_jars(
         with tempfile.TemporaryDirectory(dir=cache_folder, prefix="fetching-") as fetching:
             _fetch(java, missing, Path(fetching), settings)
             for jar in missing:
-                _keep(jar, Path(fetching) / jar.file, folder)
+                _keep(jar, Path(fetching) / jar.file, folder, listed)
     return [folder / jar.file for jar in jars]
 
 
@@ -211,7 +213,7 @@ def _fetch(java: Java, jars: list[Jar], folder: Path, settings: str) -> None:
     command: list[str | Path] = [java.home / "bin" / "java", "-jar", ivy, "-settings", settings]
     command += ["-cache", folder / "cache", "-ivy", folder / "ivy.xml", "-confs", "default"]
     command += ["-types", "jar", "bundle", "-retrieve", pattern]
-    sys.stderr.write("fetching the jars of Delta for Spark, once\n")
+    sys.stderr.write(f"fetching {len(jars)} jars for Spark, once\n")
     done = subprocess.run(  # noqa: S603 - the same Java, as Spark starts it
         command, capture_output=True, text=True, check=False
     )
@@ -219,7 +221,7 @@ def _fetch(java: Java, jars: list[Jar], folder: Path, settings: str) -> None:
     if done.returncode or absent:
         said = [line.strip() for line in done.stdout.splitlines() if "not found" in line]
         raise UnsupportedError(
-            f"Delta's jars for Spark cannot be fetched: {', '.join(absent)}. "
+            f"jars for Spark cannot be fetched: {', '.join(absent)}. "
             f"{'; '.join(said[:3]) or (done.stderr or done.stdout).strip()[-300:]}. Connect to the "
             f"network once, set LAKEOPS_IVY_SETTINGS to a file that names a mirror, or copy the "
             f"jars into {folder.parent / 'jars'}"
@@ -245,11 +247,11 @@ def spark_home() -> Path:
     return home
 
 
-def _keep(jar: Jar, fetched: Path, folder: Path) -> None:
+def _keep(jar: Jar, fetched: Path, folder: Path, listed: Path) -> None:
     found = hashlib.sha256(fetched.read_bytes()).hexdigest()
     if found != jar.sha256:
         raise UnsupportedError(
             f"the jar {jar.coordinates} that was fetched has the checksum {found}, and "
-            f"{jar.sha256} is pinned in {PINNED.name}: it is not used. Ask the repository's owner"
+            f"{jar.sha256} is pinned in {listed.name}: it is not used. Ask the repository's owner"
         )
     fetched.replace(folder / jar.file)

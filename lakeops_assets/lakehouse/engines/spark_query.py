@@ -113,7 +113,9 @@ def _sparks(table: pa.Table) -> pa.Table:
         return unsigned.get(kind, kind)
 
     schema = pa.schema([field.with_type(fitting(field.type)) for field in table.schema])
-    return table if schema.equals(table.schema) else table.cast(schema)
+    fitted = table if schema.equals(table.schema) else table.cast(schema)
+    # Spark cannot take columns without a single chunk.
+    return fitted if fitted.num_rows else schema.empty_table().combine_chunks()
 
 
 def with_delta_types(frame: DataFrame) -> DataFrame:

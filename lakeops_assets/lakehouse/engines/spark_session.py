@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from lakeops_assets.lakehouse.engines.spark_java import INSTALL, find_jars, find_java
+from lakeops_assets.lakehouse.engines.spark_java import INSTALL, PACKAGES, find_jars, find_java
 from lakeops_assets.lakehouse.errors import UnsupportedError
 from lakeops_assets.settings import SparkOptions
 
@@ -100,6 +100,8 @@ def _local(options: SparkOptions) -> SparkSession:
         return active
     java = find_java(options.java_home, options.cache)
     jars = find_jars(java, options.cache, options.ivy_settings)
+    for package in options.packages:
+        jars += find_jars(java, options.cache, options.ivy_settings, PACKAGES[package])
     # The launcher reads both; workers have to be this Python.
     os.environ["JAVA_HOME"] = str(java.home)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
