@@ -1,6 +1,6 @@
 """What the same work costs with each engine, and how that grows with the rows.
 
-Usage: python benchmarks/engine_scale.py [ROWS ...]
+Usage: python benchmarks/engine_scale.py [ROWS ...] [--engine duckdb]
 
 Generated rows, 10 columns, go through what a product does: a bronze append, features of each
 customer merged twice (of half of the rows, then of all), the check of a contract, a profile.
@@ -11,6 +11,7 @@ memory that was seen, looking twenty times a second; pages that two processes sh
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -192,10 +193,14 @@ def main() -> None:
         engine, rows, folder = sys.argv[2:]
         print(json.dumps(work(engine, int(rows), Path(folder))))
         return
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows", type=int, nargs="*", default=[1_000_000, 3_000_000])
+    parser.add_argument("--engine", choices=ENGINES, action="append", help="both when not given")
+    arguments = parser.parse_args()
     print("| rows | engine | step | s | CPU s | peak MB |\n| --- | --- | --- | --- | --- | --- |")
-    for rows in [int(n) for n in sys.argv[1:]] or [1_000_000, 3_000_000]:
+    for rows in arguments.rows:
         same = []
-        for engine in ENGINES:
+        for engine in arguments.engine or ENGINES:
             with tempfile.TemporaryDirectory() as folder:
                 command = [sys.executable, __file__, "--work", engine, str(rows), folder]
                 done = subprocess.run(
@@ -216,7 +221,7 @@ def main() -> None:
             for s in (*steps, whole):
                 line = f"{s['step']} | {s['s']:.1f} | {s['cpu_s']:.1f} | {s['mb']:.0f} |"
                 print(f"| {rows:,} | {engine} | {line}", flush=True)
-        if same[0] != same[1]:
+        if same[0] != same[-1]:
             raise SystemExit(f"the engines did not find the same: {same}")
 
 
