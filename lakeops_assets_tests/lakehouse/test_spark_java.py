@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -38,21 +37,10 @@ def nothing_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put what a shell has on `PATH`, and no Java."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    for name in (
-        "bash",
-        "sh",
-        "rm",
-        "dirname",
-        "basename",
-        "ps",
-        "uname",
-        "env",
-        "cat",
-        "mkdir",
-        "tr",
-    ):
-        if found := shutil.which(name):
-            (tools / name).symlink_to(found)
+    for folder in (Path("/bin"), Path("/usr/bin")):
+        for tool in folder.iterdir():
+            if not tool.name.startswith("java") and not (tools / tool.name).is_symlink():
+                (tools / tool.name).symlink_to(tool)
     monkeypatch.setenv("PATH", str(tools))
     return tools
 
