@@ -189,7 +189,9 @@ class _Stream:
             handle,
             checkpoint=str(folder),
             every_seconds=None if go_on is None else how.every_seconds,
-            go_on=self._with_leftovers(how.every_seconds, go_on or (lambda: True)),
+            go_on=(lambda: True)
+            if go_on is None
+            else self._with_leftovers(how.every_seconds, go_on),
         )
         if go_on is None:
             # A stream names each path once. Files that were still being written, and those that

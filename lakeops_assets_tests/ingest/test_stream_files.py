@@ -107,7 +107,8 @@ def test_the_schema_policy_and_the_contract_are_those_of_batches(
     assert (result.rows, result.rescued_rows, result.quarantined_rows) == (2, 1, 1)
     [rescued] = [r for r in place.rows("id", "extra", "_rescued_data") if r["_rescued_data"]]
     assert rescued == {"id": 3, "extra": 7, "_rescued_data": '{"amount":"many"}'}
-    assert [r["_row_id"] for r in aside(lakehouse)] == ["0:0.csv#000000001"]
+    [held] = aside(lakehouse)
+    assert held["_row_id"].endswith(":0.csv#000000001")
 
 
 def test_a_continuous_stream_takes_in_what_comes_and_stops_when_told(
