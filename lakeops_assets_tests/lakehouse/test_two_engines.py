@@ -279,7 +279,7 @@ def test_a_write_does_not_carry_the_transaction_of_another_thread(spark: Lakehou
     write = threading.Thread(
         target=lambda: spark.append("a.t", pa.table({"k": [1], "v": ["a"]})), daemon=True
     )
-    with spark.engine._carrying(Transaction("job", 1), None, "x"):  # type: ignore[attr-defined]
+    with spark.engine.carrying(Transaction("job", 1), None, "x"):  # type: ignore[attr-defined]
         write.start()
         write.join(timeout=1)
         waiting = write.is_alive()

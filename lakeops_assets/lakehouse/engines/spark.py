@@ -6,17 +6,11 @@ Spark Connect and on a cluster: no RDD, nothing of the Java side, no cached data
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from threading import RLock
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lakeops_assets.lakehouse.engines.commit_lock import committing
-from lakeops_assets.lakehouse.engines.delta_log import DeltaLog
 from lakeops_assets.lakehouse.engines.deltars import (
-    COMMIT_ID,
     already_committed,
     open_table,
     schema_of,
@@ -26,12 +20,12 @@ from lakeops_assets.lakehouse.engines.protocol import (
     Capabilities,
     Capability,
     Commit,
-    Maintenance,
     Query,
     Source,
     TableAt,
     Transaction,
 )
+from lakeops_assets.lakehouse.engines.spark_maintenance import SparkMaintenance
 from lakeops_assets.lakehouse.engines.spark_merge import check_keys, differences, merge_statement
 from lakeops_assets.lakehouse.engines.spark_query import (
     from_arrow,
@@ -39,26 +33,21 @@ from lakeops_assets.lakehouse.engines.spark_query import (
     to_batches,
     write_errors,
 )
-from lakeops_assets.lakehouse.engines.spark_session import open_session
 from lakeops_assets.lakehouse.engines.spark_stage import rows_of, staged
+from lakeops_assets.lakehouse.engines.spark_statements import STATEMENTS, user_metadata
 from lakeops_assets.lakehouse.engines.spark_stream import require_streaming, run_stream
 from lakeops_assets.lakehouse.engines.streams import StreamOf
-from lakeops_assets.lakehouse.errors import ConcurrentWriteError, UnsupportedError
+from lakeops_assets.lakehouse.errors import ConcurrentWriteError
 from lakeops_assets.lakehouse.statements import parse_select, quote
-from lakeops_assets.settings import SparkOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+    from pyspark.sql import DataFrame, DataFrameWriter
 
 MERGE_ATTEMPTS = 10
-# Features of tables that delta-rs does not write.
-NOT_OF_DELTA_RS = frozenset({"clustering", "domainMetadata", "rowTracking"})
-# What a statement carries has to be set for the session: one thread at a time.
-_statements = RLock()
 
 
-class SparkEngine(DeltaLog):
+class SparkEngine(SparkMaintenance):
     """Implements `Engine` on Spark.
 
     Args:
@@ -75,14 +64,6 @@ class SparkEngine(DeltaLog):
         topics=Capability(available=True),
         distributed=Capability(available=True),
     )
-
-    def __init__(self, options: SparkOptions) -> None:
-        self._options = options
-
-    @property
-    def session(self) -> SparkSession:
-        """The session; starts when it is first asked for."""
-        return open_session(self._options)
 
     # Reading
 
@@ -180,7 +161,9 @@ class SparkEngine(DeltaLog):
         seen, identifier = Observation(), uuid.uuid4().hex
         writer: DataFrameWriter = rows.observe(seen, f.count(f.lit(1)).alias("rows")).write
         writer = (
-            writer.format("delta").mode(mode).option("userMetadata", _text(metadata, identifier))
+            writer.format("delta")
+            .mode(mode)
+            .option("userMetadata", user_metadata(metadata, identifier))
         )
         if transaction is not None:
             writer = writer.option("txnAppId", transaction.app_id)
@@ -188,7 +171,7 @@ class SparkEngine(DeltaLog):
         for key, value in options.items():
             writer = writer if value is None else writer.option(key, value)
         # What a statement of another thread carries would also be said of this write.
-        with _statements, self._committing(location):
+        with STATEMENTS, self.committing(location):
             since = self.version(location)
             writer.save(location)
         version = version_of(location, identifier, since)
@@ -258,7 +241,7 @@ class SparkEngine(DeltaLog):
         metadata: Mapping[str, str] | None,
     ) -> Commit:
         identifier = uuid.uuid4().hex
-        with self._carrying(transaction, metadata, identifier), self._committing(location):
+        with self.carrying(transaction, metadata, identifier), self.committing(location):
             since = self.version(location)
             done = self.session.sql(sql, changed=changed).collect()
         version = version_of(location, identifier, since)
@@ -288,7 +271,7 @@ class SparkEngine(DeltaLog):
         if not self._count(location, table.version(), where):
             return Commit(table.version(), written=False, reason="no row meets the condition")
         identifier = uuid.uuid4().hex
-        with self._carrying(transaction, metadata, identifier), self._committing(location):
+        with self.carrying(transaction, metadata, identifier), self.committing(location):
             since = self.version(location)
             sql = f"DELETE FROM delta.{quote(location)} WHERE {where}"
             deleted = rows_of(self.session.sql(sql).collect())
@@ -313,7 +296,7 @@ class SparkEngine(DeltaLog):
         same_key = " AND ".join(f"t.{quote(k)} = s.{quote(k)}" for k in keys.column_names)
         target = f"delta.{quote(location)}"
         identifier = uuid.uuid4().hex
-        with self._carrying(transaction, metadata, identifier), self._committing(location):
+        with self.carrying(transaction, metadata, identifier), self.committing(location):
             since = self.version(location)
             there = f"SELECT 1 FROM {target} t LEFT SEMI JOIN {{wanted}} s ON {same_key}"
             if self.session.sql(there, wanted=wanted).isEmpty():
@@ -324,70 +307,6 @@ class SparkEngine(DeltaLog):
         if version is None:
             return self._skipped(location, transaction)
         return Commit(version, deleted=deleted)
-
-    # Maintaining
-
-    def optimize(
-        self, location: str, *, zorder: Sequence[str] = (), target_bytes: int | None = None
-    ) -> Maintenance:
-        """Rewrite small files into large ones, sorted by `zorder` when given."""
-        sorting = f" ZORDER BY ({', '.join(map(quote, zorder))})" if zorder else ""
-        confs = {}
-        if target_bytes is not None:
-            confs = {f"spark.databricks.delta.optimize.{k}FileSize": str(target_bytes)
-                     for k in ("min", "max")}  # fmt: skip
-        with self._set(confs), self._committing(location):
-            [row] = self.session.sql(f"OPTIMIZE delta.{quote(location)}{sorting}").collect()
-        done = row["metrics"]
-        return Maintenance(
-            self.version(location), int(done["numFilesAdded"]), int(done["numFilesRemoved"])
-        )
-
-    def cluster(self, location: str, columns: Sequence[str]) -> None:
-        """Let OPTIMIZE keep a table clustered by columns from now on, and by no other order."""
-        listed = ", ".join(map(quote, columns))
-        with self._committing(location):
-            self.session.sql(f"ALTER TABLE delta.{quote(location)} CLUSTER BY ({listed})").collect()
-
-    def vacuum(
-        self,
-        location: str,
-        *,
-        retention_hours: int,
-        keep_versions: Sequence[int] = (),
-        full: bool = False,
-        dry_run: bool = True,
-    ) -> Maintenance:
-        """Delete files that no version younger than the retention needs.
-
-        Through delta-rs, since Spark's VACUUM cannot keep versions; a table that delta-rs cannot
-        write is vacuumed by Spark when there is none to keep.
-        """
-        features = set(open_table(location).protocol().writer_features or ())
-        if not features & NOT_OF_DELTA_RS:
-            return super().vacuum(
-                location,
-                retention_hours=retention_hours,
-                keep_versions=keep_versions,
-                full=full,
-                dry_run=dry_run,
-            )
-        if keep_versions:
-            raise UnsupportedError(
-                f"the table at {location} is clustered, and Spark's VACUUM would delete the files "
-                f"of the versions {', '.join(map(str, keep_versions))}, which are to be kept"
-            )
-        how = f"RETAIN {retention_hours} HOURS{' DRY RUN' if dry_run else ''}"
-        unchecked = {"spark.databricks.delta.retentionDurationCheck.enabled": "false"}
-        committing_to = write_errors if dry_run else self._committing
-        with self._set(unchecked), committing_to(location):
-            stored = self.stored_files(location)
-            rows = self.session.sql(f"VACUUM delta.{quote(location)} {how}").collect()
-        if dry_run:
-            files = tuple(row["path"].rpartition(f"{location}/")[2] for row in rows)
-        else:
-            files = tuple(sorted(stored.keys() - self.stored_files(location).keys()))
-        return Maintenance(self.version(location), files_removed=len(files), files=files)
 
     def _count(self, location: str, version: int, where: str) -> int:
         parse_select(f"SELECT ({where}) AS met")
@@ -403,44 +322,3 @@ class SparkEngine(DeltaLog):
             f"what was written to the table at {location} is not in its history; another writer "
             "changed it meanwhile. Read it again and repeat the write"
         )
-
-    @contextmanager
-    def _committing(self, location: str) -> Iterator[None]:
-        """Commit alone where Spark would replace another's commit, and turn errors into ours."""
-        with write_errors(location):
-            if self._options.on_databricks:  # whose storage keeps writers apart
-                yield
-                return
-            with committing(location, alone=True):
-                yield
-
-    @contextmanager
-    def _carrying(
-        self,
-        transaction: Transaction | None,
-        metadata: Mapping[str, str] | None,
-        identifier: str,
-    ) -> Iterator[None]:
-        """Let the statements of a block carry what a writer's options say for data frames."""
-        confs = {"commitInfo.userMetadata": _text(metadata, identifier)}
-        if transaction is not None:
-            confs["write.txnAppId"] = transaction.app_id
-            confs["write.txnVersion"] = str(transaction.version)
-        with self._set({f"spark.databricks.delta.{k}": v for k, v in confs.items()}):
-            yield
-
-    @contextmanager
-    def _set(self, confs: Mapping[str, str]) -> Iterator[None]:
-        session = self.session
-        with _statements:
-            for key, value in confs.items():
-                session.conf.set(key, value)
-            try:
-                yield
-            finally:
-                for key in confs:
-                    session.conf.unset(key)
-
-
-def _text(metadata: Mapping[str, str] | None, identifier: str) -> str:
-    return json.dumps({**(metadata or {}), COMMIT_ID: identifier}, sort_keys=True)
