@@ -23,10 +23,10 @@ ui: $(RUNNING) ## open the Dagster UI on port 3000 and the MLflow UI on port 500
 	@$(BIN)/lakeops ui
 
 test: $(TESTING) lint browser ## install everything and run all tests
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 parity: $(TESTING) browser ## run the tests of all engines that `make test` runs on the laptop's alone
-	@$(BIN)/pytest -n 2 --dist loadgroup --all-engines -k spark
+	@$(BIN)/pytest -n 2 --dist loadfile --all-engines -k spark
 
 lint: $(TESTING) ## check style, types and the direction of imports
 	@$(BIN)/ruff check

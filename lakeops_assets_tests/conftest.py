@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import copy_of, lakeops
@@ -24,10 +25,28 @@ FEW_ROWS = (
 ON_EVERY_ENGINE = (
     "lakehouse/",
     "contracts/test_rules.py",
-    "features/test_point_in_time.py",
-    "features/test_refresh_features.py",
     "monitoring/test_profile_rows.py",
 )
+
+
+# Besides those with the parameter, files whose tests need a session of Spark in their process.
+WITH_A_SESSION = (
+    "ingest/test_stream_files.py",
+    "lakehouse/test_engine_drill.py",
+    "lakehouse/test_two_engines.py",
+)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file together, and those of Spark in one process with one session."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneSession(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "spark" if "[spark" in nodeid or file.endswith(WITH_A_SESSION) else file
+
+    return OneSession(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,20 +54,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out engines that are not asked for, and keep tests of Spark in one process.
-
-    With `--dist loadgroup` the tests of a file stay together, and those that need a session of
-    Spark share one.
-    """
+    """Leave out engines that are not asked for."""
     kept, left_out = [], []
     for item in items:
         file = str(item.path.relative_to(Path(__file__).parent))
         engine = getattr(item, "callspec", None) and item.callspec.params.get("lakehouse")
         asked = config.getoption("--all-engines") or file.startswith(ON_EVERY_ENGINE)
         (left_out if engine == "spark" and not asked else kept).append(item)
-        if not item.get_closest_marker("xdist_group"):
-            group = "spark" if engine == "spark" else file
-            item.add_marker(pytest.mark.xdist_group(group))
     items[:] = kept
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-import pytest
 from conftest import FEW_ROWS
 from engine_drill import (
     TABLE,
@@ -38,7 +37,6 @@ from lakeops_assets.lakehouse.engines import create_engine
 from lakeops_assets.settings import spark_options
 
 # With all other tests of Spark, in one process.
-pytestmark = pytest.mark.xdist_group("spark")
 WRITERS = [Writer("duckdb-0", "duckdb"), Writer("spark-0", "spark")]
 
 

@@ -28,7 +28,6 @@ from lakeops_assets.lakehouse.engines.commit_lock import committing
 from lakeops_assets.settings import Settings
 
 # With all other tests of Spark, in one process.
-pytestmark = pytest.mark.xdist_group("spark")
 SCHEMA = pa.schema([("k", pa.int64()), ("v", pa.string())])
 INSTANT = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(microseconds=500)
 

@@ -12,8 +12,6 @@ from command_line import lakeops
 from lakeops_assets.lakehouse import Lakehouse
 from lakeops_assets.lakehouse.engines import create_engine
 
-pytestmark = pytest.mark.xdist_group("spark")
-
 
 @pytest.fixture(scope="module")
 def on_spark(tmp_path_factory: pytest.TempPathFactory) -> Path:
