@@ -21,6 +21,7 @@ from lakeops_assets.lakehouse.engines.deltars import (
 from lakeops_assets.lakehouse.engines.deltars_files import data_files, feed_gap, stored_files, sweep
 from lakeops_assets.lakehouse.engines.protocol import CommitInfo, Maintenance, Query, TableAt
 from lakeops_assets.lakehouse.errors import LakehouseError
+from lakeops_assets.lakehouse.statements import parse_select
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,8 +61,18 @@ class DeltaLog(ABC):
         table = open_table(location, version)
         if "deletionVectors" not in (table.protocol().reader_features or []):
             return int(table.count())
-        counted = Query("SELECT count(*) AS n FROM t", {"t": TableAt(location, table.version())})
-        return int(self.query(counted).read_all()["n"][0].as_py())
+        return self._count(location, table.version())
+
+    def _count(self, location: str, version: int, where: str = "TRUE") -> int:
+        """Count the rows of a version that meet a condition in Spark's dialect.
+
+        Raises:
+            QueryError: The text is not one condition.
+        """
+        parse_select(f"SELECT ({where}) AS met")
+        sql = f"SELECT count(*) AS n FROM target WHERE {where}"
+        counted = self.query(Query(sql, {"target": TableAt(location, version)}))
+        return int(counted.read_all()["n"][0].as_py())
 
     def size_bytes(self, location: str) -> int:
         """Return the size of the newest version's data files."""

@@ -314,11 +314,6 @@ class DuckDBEngine(DeltaLog):
             f"{self.capabilities.liquid_clustering.reason}"
         )
 
-    def _count(self, location: str, version: int, where: str) -> int:
-        sql = f"SELECT count(*) AS n FROM target WHERE {where}"
-        found = self.query(Query(sql, {"target": TableAt(location, version)}))
-        return int(found.read_all()["n"][0].as_py())
-
     def _reader(self, source: Source) -> pa.RecordBatchReader:
         import pyarrow as pa
 

@@ -38,7 +38,7 @@ from lakeops_assets.lakehouse.engines.spark_statements import STATEMENTS, user_m
 from lakeops_assets.lakehouse.engines.spark_stream import require_streaming, run_stream
 from lakeops_assets.lakehouse.engines.streams import StreamOf
 from lakeops_assets.lakehouse.errors import ConcurrentWriteError
-from lakeops_assets.lakehouse.statements import parse_select, quote
+from lakeops_assets.lakehouse.statements import quote
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -307,12 +307,6 @@ class SparkEngine(SparkMaintenance):
         if version is None:
             return self._skipped(location, transaction)
         return Commit(version, deleted=deleted)
-
-    def _count(self, location: str, version: int, where: str) -> int:
-        parse_select(f"SELECT ({where}) AS met")
-        sql = f"SELECT count(*) AS n FROM target WHERE {where}"
-        found = self.query(Query(sql, {"target": TableAt(location, version)}))
-        return int(found.read_all()["n"][0].as_py())
 
     def _skipped(self, location: str, transaction: Transaction | None) -> Commit:
         """Return the commit of a write that left no trace: somebody else's had its transaction."""
