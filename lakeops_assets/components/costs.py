@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from lakeops_assets.components.rebuilt import with_assets
 from lakeops_assets.lakehouse import open_lakehouse
 from lakeops_assets.monitoring.costs import AssetRun, record
 
@@ -16,20 +17,13 @@ if TYPE_CHECKING:
 
 def with_costs(definitions: dg.Definitions) -> dg.Definitions:
     """Return definitions whose assets record what they cost in `<catalog>.lakeops.costs`."""
-    return dg.Definitions(
+    return with_assets(
+        definitions,
         assets=[
             _metered(asset) if isinstance(asset, dg.AssetsDefinition) else asset
             for asset in definitions.assets or []
         ],
         asset_checks=[_metered(checks) for checks in definitions.asset_checks or []],
-        schedules=definitions.schedules,
-        sensors=definitions.sensors,
-        jobs=definitions.jobs,
-        resources=definitions.resources,
-        executor=definitions.executor,
-        loggers=definitions.loggers,
-        metadata=definitions.metadata,
-        component_tree=definitions.component_tree,
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from lakeops_assets.components.databricks_run import WITHIN, run_on_databricks
 from lakeops_assets.components.names import LAYER, ON_REQUEST, STATE, digest
+from lakeops_assets.components.rebuilt import with_assets
 from lakeops_assets.components.resources import LakeopsResource
 from lakeops_assets.components.scaffold import ExampleScaffolder
 from lakeops_assets.databricks import (
@@ -228,18 +229,7 @@ def with_databricks(definitions: dg.Definitions) -> dg.Definitions:
             f"runs_on of {spec.product} names {key.path[-1]}, which it does not make; "
             f"it makes: {', '.join(there) or 'nothing'}"
         )
-    return dg.Definitions(
-        assets=moved,
-        asset_checks=definitions.asset_checks,
-        schedules=definitions.schedules,
-        sensors=definitions.sensors,
-        jobs=definitions.jobs,
-        resources=definitions.resources,
-        executor=definitions.executor,
-        loggers=definitions.loggers,
-        metadata=definitions.metadata,
-        component_tree=definitions.component_tree,
-    )
+    return with_assets(definitions, moved)
 
 
 def remote_specs(graph: AssetGraph) -> list[RemoteSpec]:
